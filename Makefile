@@ -1,0 +1,46 @@
+# The daily commands. `make` alone lists them.
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+PYTHON     ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint fmt bench docs train clean
+
+help: ## Lists these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Fetches the ONNX Runtime, builds, and serves the demo model on http://127.0.0.1:8080
+	@exec "$(TARGET_DIR)/release/impetus" serve --config config/local.toml
+
+build: ## Makes all that `make run` needs, without serving
+	@scripts/fetch-onnxruntime.sh
+	@cargo build --release --locked
+
+test: ## Fetches what the tests need, then checks format and lints and runs every test
+	@scripts/test.sh
+
+lint: ## Checks format and lints only
+	cargo fmt --all --check
+	cargo clippy --profile ci --workspace --all-targets --locked -- -D warnings
+
+fmt: ## Formats the code
+	cargo fmt --all
+
+bench: ## Runs the benchmarks (docs/benchmarks.md says how to read them)
+	@scripts/fetch-onnxruntime.sh
+	cargo bench --locked
+
+docs: ## Builds the crates' documentation into target/doc
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+train: .venv/.complete ## Trains the demo model again (needs Python 3.11 to 3.13; about six minutes)
+	.venv/bin/python models/train_surface.py
+
+.venv/.complete: models/requirements-training.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+clean: ## Removes what was built; keeps the fetched runtime and all data
+	cargo clean
+	rm -rf .test .venv

@@ -1,0 +1,15 @@
+//! Everything in Impetus that is alive: its actors, the serving path, the prediction log.
+//!
+//! Actors decide, tasks carry. An actor here owns a life cycle (a worker process, a database
+//! connection, the set of models) and is supervised by `impetus-supervision`; requests go past the
+//! actors, through [`serving`], and never wait in a mailbox.
+
+pub mod db_writer;
+pub mod heartbeat;
+pub mod metrics;
+pub mod model_loader;
+pub mod outcomes;
+pub mod predlog;
+pub mod serving;
+pub mod sliding;
+pub mod sources;

@@ -1,0 +1,52 @@
+//! The prediction log: every prediction in a local file, and nothing acknowledged that is not.
+//!
+//! A prediction that is lost is a defect that nobody looks at, so the log promises little and
+//! keeps it: an [`Ack`] means that the batch is in the SQLite file and the file is synced
+//! (write-ahead log, `synchronous=FULL`). Many batches share one sync: the writer takes into a
+//! transaction whatever has queued while the one before it was on its way to the disk, so load
+//! makes transactions larger instead of more.
+//!
+//! - [`LogBatch`] is a request that has been read and found good, whole or not at all.
+//! - [`PredictionLog`] is the handle: log a batch, read pages and counts, look at the status.
+//! - The [writer](crate::db_writer) is the actor behind it, the only one that writes.
+//!
+//! **Invariants:** a replay makes no second row and gets the same answer, because the key of a row
+//! is made from the prediction and not from its arrival. Nobody waits for the disk without a
+//! deadline. A database that is locked, full, damaged, gone or silent is a
+//! [state](DatabaseState) with a reason; it ends no actor, and the rest of the server goes on.
+
+mod batch;
+mod config;
+mod disk;
+mod error;
+mod key;
+mod log;
+mod migrations;
+mod prediction;
+mod prediction_time;
+mod query;
+mod reader;
+mod row;
+mod status;
+mod store;
+#[cfg(test)]
+mod testing;
+
+pub use batch::{BatchError, FieldProblem, LogBatch};
+pub use config::PredictionLogConfig;
+pub use error::{LogError, ReadError};
+pub use key::PredictionKey;
+pub use log::{Ack, PredictionLog};
+pub use prediction::{
+    ConfidenceScores, Detection, Finite, InvalidLabel, Label, NotFinite, Prediction,
+};
+pub use prediction_time::{InvalidPredictionTime, PredictionTime};
+pub use query::{GroupStats, Page, Query, Stats};
+pub use row::Row;
+pub use status::{DatabaseState, LogSnapshot, PredictionLogStatus};
+
+pub(crate) use disk::ThreadBudget;
+pub(crate) use error::StoreError;
+pub(crate) use log::RoomTaken;
+pub(crate) use reader::Reader;
+pub(crate) use store::Store;

@@ -1,0 +1,149 @@
+//! Questions to the disk, asked on threads that may never come back.
+//!
+//! A disk that hangs (a network volume, a dying device) holds whatever thread asked it something,
+//! beyond any deadline and any signal. So nothing here is asked on a runtime's own threads: its
+//! blocking pool would be waited for when the runtime ends, and the actor's end with it. Each
+//! question gets a plain thread, the asker stops waiting when it likes, and the threads that stay
+//! away are counted: past a bound no more are sent after them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::error::StoreError;
+
+/// Counts the threads that this log has in the hands of the disk.
+#[derive(Clone, Debug)]
+pub(crate) struct ThreadBudget {
+    in_use: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+/// One thread's place in the budget, given back when the thread is done.
+#[derive(Debug)]
+pub(crate) struct ThreadPermit {
+    in_use: Arc<AtomicUsize>,
+}
+
+/// Which file a path leads to; another one under the same path is not the one that was opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+/// What the disk says about an existing database.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DiskFacts {
+    pub(crate) identity: FileIdentity,
+    /// Room for an ordinary user, in bytes; `None` where the file system does not count.
+    pub(crate) free_bytes: Option<u64>,
+}
+
+// === impl ThreadBudget ===
+
+impl ThreadBudget {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            in_use: Arc::default(),
+            limit,
+        }
+    }
+
+    /// Takes a place for one more thread, or says that too many hang already.
+    pub(crate) fn take(&self) -> Result<ThreadPermit, StoreError> {
+        let take = |in_use| (in_use < self.limit).then_some(in_use + 1);
+        match self
+            .in_use
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
+        {
+            Ok(_) => Ok(ThreadPermit {
+                in_use: Arc::clone(&self.in_use),
+            }),
+            Err(in_use) => Err(StoreError::lost(format!(
+                "{in_use} threads wait for a disk that hangs"
+            ))),
+        }
+    }
+
+    /// Runs `work` on a thread of its own. There is no deadline here; whoever has one drops the
+    /// future, and the thread goes on without being waited for.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        doing: &str,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = self.take()?;
+        let (answer, answered) = oneshot::channel();
+        let spawned = thread::Builder::new()
+            .name("predlog-disk".into())
+            .spawn(move || {
+                let result = work();
+                // Given back first: whoever has the answer may count on the place.
+                drop(permit);
+                // An asker that no longer waits has reported the delay itself.
+                let _unheard = answer.send(result);
+            });
+        spawned.map_err(|error| StoreError::lost(format!("{doing}: no thread: {error}")))?;
+        match answered.await {
+            Ok(result) => result.map_err(|error| StoreError::lost(format!("{doing}: {error}"))),
+            Err(_) => Err(StoreError::lost(format!("{doing}: the thread panicked"))),
+        }
+    }
+}
+
+impl Drop for ThreadPermit {
+    fn drop(&mut self) {
+        self.in_use.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Makes sure that `folder` is there and that the database in it is, or can be, a file. The
+/// system's own words are clearer than the database's "unable to open".
+///
+/// A database that exists is not opened: closing any descriptor of a file gives up the process's
+/// locks on it (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
+pub(crate) fn prepare(folder: &Path, database: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    match fs::metadata(database) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(io::Error::other(format!(
+            "{} is not a file",
+            database.display()
+        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(database)
+            .map(drop),
+        Err(error) => Err(error),
+    }
+}
+
+/// Syncs the folder, without which a new file in it may be gone after a loss of power, and returns
+/// what the disk says about `database`.
+pub(crate) fn settle(folder: &Path, database: &Path) -> io::Result<DiskFacts> {
+    File::open(folder)?.sync_all()?;
+    inspect(database)
+}
+
+/// Returns what the disk says about `database`.
+pub(crate) fn inspect(database: &Path) -> io::Result<DiskFacts> {
+    let metadata = fs::metadata(database)?;
+    let room = rustix::fs::statvfs(database)?;
+    let free_bytes = (room.f_blocks > 0).then(|| room.f_bavail.saturating_mul(room.f_frsize));
+    let identity = FileIdentity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    };
+    Ok(DiskFacts {
+        identity,
+        free_bytes,
+    })
+}

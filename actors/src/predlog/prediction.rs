@@ -1,0 +1,204 @@
+//! A prediction: what a model said about one image.
+//!
+//! The types hold only what may be stored, so that a value of [`Prediction`] needs no further
+//! check: names are not empty and not endless (they are index keys), numbers are finite. Reading
+//! is lenient where the contract leaves things open: a name may be written as an integer (model
+//! registries count versions), a box may be missing, confidences may be a map or a list.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::prediction_time::PredictionTime;
+
+/// What a model said about one image, and under which circumstances.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Prediction {
+    /// The sender's own name for this prediction; the same one again is a replay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Label>,
+    /// The image.
+    pub image_id: Label,
+    /// When the prediction was made.
+    pub timestamp: PredictionTime,
+    /// Version of the model.
+    pub model_version: Label,
+    /// Name of the model.
+    pub model_name: Label,
+    /// How long the model took, in milliseconds.
+    pub inference_time_ms: Finite,
+    /// What was found in the image.
+    pub detections: Vec<Detection>,
+    /// Whether any of it is a defect.
+    pub defect_detected: bool,
+    /// Confidences, by class or in the order of the model's classes.
+    #[serde(default)]
+    pub confidence_scores: ConfidenceScores,
+    /// Remarks of whoever processed the image.
+    #[serde(default)]
+    pub processing_notes: Option<String>,
+}
+
+/// One finding in an image.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Detection {
+    /// Class of the finding.
+    pub class: Label,
+    /// How sure the model is.
+    pub confidence: Finite,
+    /// Where it lies: four numbers in the sender's convention, `None` for the whole image.
+    #[serde(default)]
+    pub bbox: Option<[Finite; 4]>,
+    /// Whether a person should look at it.
+    #[serde(default)]
+    pub uncertain: bool,
+}
+
+/// A name of 1 to 512 bytes.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Label(Arc<str>);
+
+/// Text that is no [`Label`].
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidLabel {
+    /// The text is empty.
+    #[error("must not be empty")]
+    Empty,
+    /// The text has too many bytes.
+    #[error("has {bytes} bytes, at most {} are allowed", Label::MAX_BYTES)]
+    TooLong {
+        /// How many it has.
+        bytes: usize,
+    },
+}
+
+/// A number that is neither infinite nor NaN, for JSON can write neither.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "f64")]
+pub struct Finite(f64);
+
+/// A number that is not [`Finite`].
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("{0} is no finite number")]
+pub struct NotFinite(f64);
+
+/// Confidences as their sender gave them: a JSON object, a list, or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct ConfidenceScores(Value);
+
+// === impl Label ===
+
+impl Label {
+    /// The longest name, in bytes. Names are keys of indices, and a page of an index should hold
+    /// more than a few of them.
+    pub const MAX_BYTES: usize = 512;
+
+    /// Returns the name, or why the text is none.
+    pub fn try_new(text: impl Into<Arc<str>>) -> Result<Self, InvalidLabel> {
+        let text = text.into();
+        match text.len() {
+            0 => Err(InvalidLabel::Empty),
+            bytes if bytes > Self::MAX_BYTES => Err(InvalidLabel::TooLong { bytes }),
+            _ => Ok(Self(text)),
+        }
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the name as text that shares its bytes.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Label {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrInteger;
+
+        impl Visitor<'_> for TextOrInteger {
+            type Value = Label;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Label, E> {
+                Label::try_new(text).map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Label, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Label, E> {
+                self.visit_str(&number.to_string())
+            }
+        }
+
+        deserializer.deserialize_any(TextOrInteger)
+    }
+}
+
+// === impl Finite ===
+
+impl Finite {
+    /// Returns the number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Finite {
+    type Error = NotFinite;
+
+    fn try_from(number: f64) -> Result<Self, NotFinite> {
+        if number.is_finite() {
+            Ok(Self(number))
+        } else {
+            Err(NotFinite(number))
+        }
+    }
+}
+
+// === impl ConfidenceScores ===
+
+impl ConfidenceScores {
+    /// Returns the confidences of named classes.
+    pub fn by_class<'a>(scores: impl IntoIterator<Item = (&'a str, Finite)>) -> Self {
+        let entry = |(class, score): (&str, Finite)| (class.to_owned(), Value::from(score.get()));
+        Self(Value::Object(scores.into_iter().map(entry).collect()))
+    }
+}
+
+impl<'de> Deserialize<'de> for ConfidenceScores {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            scores @ (Value::Null | Value::Array(_) | Value::Object(_)) => Ok(Self(scores)),
+            other => {
+                let unexpected = match &other {
+                    Value::Bool(flag) => de::Unexpected::Bool(*flag),
+                    Value::String(text) => de::Unexpected::Str(text),
+                    _ => de::Unexpected::Other("number"),
+                };
+                Err(de::Error::invalid_type(
+                    unexpected,
+                    &"a map, a list or null",
+                ))
+            }
+        }
+    }
+}

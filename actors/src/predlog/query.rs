@@ -1,0 +1,158 @@
+//! What may be asked of the log, and what comes back.
+//!
+//! Pages go from the newest prediction back. Many predictions share a millisecond, so a place in
+//! the order is a time and the number of the row; a cursor holds both. It means nothing to its
+//! holder and stays valid however much is logged meanwhile: pages that follow each other neither
+//! repeat a row nor leave one out that was there when the first was read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::error::ReadError;
+use super::prediction_time::PredictionTime;
+
+/// Which predictions to return.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// The most predictions in one page, 1 to 1000; 100 when not given.
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+    /// Only those of this device.
+    pub edge_device_id: Option<String>,
+    /// Only those that found a defect.
+    pub defect_only: bool,
+    /// Only those of this model, by name.
+    pub model: Option<String>,
+}
+
+/// Some predictions, the newest first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Page {
+    /// Each prediction as it was logged, with its device and the time of its commit.
+    pub predictions: Vec<Map<String, Value>>,
+    /// Where the next page begins, `None` at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// What the log holds, counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Stats {
+    /// Predictions.
+    pub total: u64,
+    /// Predictions that found a defect.
+    pub defects: u64,
+    /// Defects ÷ predictions, 0 when there are none.
+    pub defect_rate: f64,
+    /// The same by name of the model, the [`MAX_GROUPS`](Self::MAX_GROUPS) largest.
+    pub by_model: BTreeMap<String, GroupStats>,
+    /// The number of models.
+    pub models: usize,
+    /// The same by device, the [`MAX_GROUPS`](Self::MAX_GROUPS) largest.
+    pub by_device: BTreeMap<String, GroupStats>,
+    /// The number of devices.
+    pub devices: usize,
+    /// The time of the oldest prediction.
+    pub first_timestamp: Option<PredictionTime>,
+    /// The time of the newest prediction.
+    pub last_timestamp: Option<PredictionTime>,
+}
+
+/// Counts of one model or device.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct GroupStats {
+    /// Predictions.
+    pub total: u64,
+    /// Predictions that found a defect.
+    pub defects: u64,
+}
+
+/// A place between two rows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Cursor {
+    pub(crate) taken_at: i64,
+    pub(crate) seq: i64,
+}
+
+// === impl Query ===
+
+impl Query {
+    /// The size of a page when none is asked for.
+    pub const DEFAULT_LIMIT: u32 = 100;
+    /// The largest page.
+    pub const MAX_LIMIT: u32 = 1000;
+
+    pub(crate) fn checked_limit(&self) -> Result<u32, ReadError> {
+        let limit = self.limit.unwrap_or(Self::DEFAULT_LIMIT);
+        if (1..=Self::MAX_LIMIT).contains(&limit) {
+            Ok(limit)
+        } else {
+            Err(ReadError::InvalidLimit {
+                max: Self::MAX_LIMIT,
+            })
+        }
+    }
+
+    pub(crate) fn checked_cursor(&self) -> Result<Option<Cursor>, ReadError> {
+        self.cursor.as_deref().map(Cursor::parse).transpose()
+    }
+}
+
+// === impl Stats ===
+
+impl Stats {
+    /// The most models and devices that are listed by name.
+    pub const MAX_GROUPS: usize = 1000;
+}
+
+impl GroupStats {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.total += other.total;
+        self.defects += other.defects;
+    }
+}
+
+// === impl Cursor ===
+
+impl Cursor {
+    fn parse(text: &str) -> Result<Self, ReadError> {
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let bits = is_hex
+            .then(|| u128::from_str_radix(text, 16).ok())
+            .flatten();
+        let bits = bits.ok_or(ReadError::InvalidCursor)?;
+        Ok(Self {
+            taken_at: (bits >> 64) as u64 as i64,
+            seq: bits as u64 as i64,
+        })
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.taken_at, self.seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_survives_its_text(taken_at: i64, seq: i64) {
+            let cursor = Cursor { taken_at, seq };
+            prop_assert_eq!(Cursor::parse(&cursor.to_string()), Ok(cursor));
+        }
+
+        #[test]
+        fn text_that_is_no_cursor_is_refused(text in ".{0,40}") {
+            let looks_right = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+            prop_assert_eq!(Cursor::parse(&text).is_ok(), looks_right);
+        }
+    }
+}

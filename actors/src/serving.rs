@@ -1,0 +1,30 @@
+//! The serving path: from a request that was admitted to an answer.
+//!
+//! A request goes from the edge through the [`Catalog`] (a snapshot table) into the bounded
+//! [queue](queue) of one [`ServedModel`], from there in a batch over the link of a worker, and its
+//! answer comes back through a oneshot channel. No mailbox lies on that way: actors decide about
+//! the life of workers, tasks carry requests.
+//!
+//! **Invariant:** whatever was sent to a worker is in the model's [ledger](ledger) until it is
+//! answered. The ledger outlives links, actors and processes, so the loss of any of them loses no
+//! request: it is sent once more, alone, and only a bounded number of times.
+
+pub mod catalog;
+mod dispatch;
+pub mod error;
+pub mod host;
+pub mod job;
+mod ledger;
+pub mod model;
+mod queue;
+pub mod signature;
+pub mod state;
+pub mod worker;
+
+pub use catalog::Catalog;
+pub use error::{Fault, ServeError};
+pub use host::{HostedWorker, WorkerHost};
+pub use job::{Inference, Request};
+pub use model::{ModelSpec, ServedModel, ServingLimits};
+pub use state::{ModelState, ModelStatus, WorkerState};
+pub use worker::{ModelWorker, WorkerSettings};

@@ -1,0 +1,14 @@
+//! What the operating system knows of a worker process: its end, and its memory.
+//!
+//! On Linux a pidfd names the process, so that a signal can never reach a stranger who got the
+//! number later, and its end is an event. Elsewhere the child is asked now and then.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod portable;
+
+#[cfg(target_os = "linux")]
+pub(super) use linux::{program, resident_bytes, Process};
+#[cfg(not(target_os = "linux"))]
+pub(super) use portable::{program, resident_bytes, Process};

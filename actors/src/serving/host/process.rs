@@ -1,0 +1,211 @@
+//! Workers as processes of their own.
+//!
+//! A worker is this very program executed again, never a bare fork. All are started from one
+//! thread that never ends: the kernel's parent-death signal fires when the *thread* that started a
+//! child ends, and actors' threads come and go. The same thread reaps workers whose owner has gone.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
+use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use impetus_supervision::{ProcessEnd, ProcessLost};
+use tokio::sync::oneshot;
+
+use super::platform::{self, Process};
+use super::{HostError, HostedWorker, Life, WorkerHost};
+
+/// Requests that may wait for the spawning thread.
+const BACKLOG: usize = 256;
+/// How often abandoned children are looked at.
+const REAP_EVERY: Duration = Duration::from_millis(20);
+
+/// Starts workers as processes.
+#[derive(Debug, Clone)]
+pub struct ProcessHost {
+    requests: Sender<Order>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Spawn(oneshot::Sender<Result<HostedWorker, HostError>>),
+    Reap(Arc<Process>),
+}
+
+/// A worker process; dropping it kills and reaps it.
+#[derive(Debug)]
+pub(super) struct WorkerProcess {
+    process: Arc<Process>,
+    end: Option<ProcessEnd>,
+    reaper: Sender<Order>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ProcessLeash(Arc<Process>);
+
+// === impl ProcessHost ===
+
+impl ProcessHost {
+    /// Starts the thread that starts workers. Each is the running program, executed again with
+    /// these arguments.
+    ///
+    /// # Errors
+    /// The operating system has no thread left.
+    pub fn start(arguments: Vec<OsString>) -> io::Result<Self> {
+        let (requests, orders) = bounded(BACKLOG);
+        let spawner = Spawner {
+            program: platform::program()?,
+            arguments,
+            reaper: requests.clone(),
+            abandoned: Vec::new(),
+        };
+        std::thread::Builder::new()
+            .name("worker-spawner".to_owned())
+            .spawn(move || spawner.run(&orders))?;
+        Ok(Self { requests })
+    }
+}
+
+impl WorkerHost for ProcessHost {
+    fn spawn(&self, within: Duration) -> BoxFuture<'static, Result<HostedWorker, HostError>> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.requests.try_send(Order::Spawn(reply));
+        async move {
+            sent.map_err(|_| HostError::Gone)?;
+            match tokio::time::timeout(within, answer).await {
+                Ok(Ok(worker)) => worker,
+                Ok(Err(_)) => Err(HostError::Gone),
+                Err(_) => Err(HostError::TimedOut { within }),
+            }
+        }
+        .boxed()
+    }
+
+    fn isolates(&self) -> bool {
+        true
+    }
+}
+
+/// The thread that starts workers.
+struct Spawner {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    reaper: Sender<Order>,
+    abandoned: Vec<Arc<Process>>,
+}
+
+// === impl Spawner ===
+
+impl Spawner {
+    fn run(mut self, orders: &Receiver<Order>) {
+        loop {
+            let order = if self.abandoned.is_empty() {
+                orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                orders.recv_timeout(REAP_EVERY)
+            };
+            match order {
+                Ok(Order::Spawn(reply)) => {
+                    let _ = reply.send(self.spawn());
+                }
+                Ok(Order::Reap(process)) => self.abandoned.push(process),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.abandoned.retain(|process| process.try_reap().is_none());
+        }
+    }
+
+    fn spawn(&self) -> Result<HostedWorker, HostError> {
+        self.try_spawn().map_err(|source| HostError::Spawn {
+            program: self.program.clone(),
+            source,
+        })
+    }
+
+    fn try_spawn(&self) -> io::Result<HostedWorker> {
+        let (stream, theirs) = UnixStream::pair()?;
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        let process = WorkerProcess {
+            process: Arc::new(Process::new(&child)?),
+            end: None,
+            reaper: self.reaper.clone(),
+        };
+        Ok(HostedWorker {
+            stream,
+            life: Life::Process(process),
+        })
+    }
+}
+
+// === impl WorkerProcess ===
+
+impl WorkerProcess {
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub(super) fn kill(&self) {
+        self.process.kill();
+    }
+
+    pub(super) fn leash(&self) -> ProcessLeash {
+        ProcessLeash(Arc::clone(&self.process))
+    }
+
+    pub(super) async fn ended(&mut self, within: Duration) -> Option<ProcessLost> {
+        let deadline = Instant::now() + within;
+        while self.end.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let exited = tokio::time::timeout(left, self.process.exited()).await;
+            self.end = self.process.try_reap();
+            if !matches!(exited, Ok(Ok(()))) {
+                break;
+            }
+        }
+        let how = self.end.clone()?;
+        Some(ProcessLost {
+            pid: self.pid(),
+            how,
+            detail: None,
+        })
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        if self.end.is_some() {
+            return;
+        }
+        self.process.kill();
+        if self.process.try_reap().is_none() {
+            // A full channel means that hundreds wait already; the next start of this program's
+            // parent reaps what is left, so nothing is waited for here.
+            let _ = self.reaper.try_send(Order::Reap(Arc::clone(&self.process)));
+        }
+    }
+}
+
+// === impl ProcessLeash ===
+
+impl ProcessLeash {
+    pub(super) fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    pub(super) fn kill(&self) {
+        self.0.kill();
+    }
+}

@@ -1,0 +1,89 @@
+//! A request on its way, and the answer to it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use impetus_engine::Tensor;
+use tokio::sync::oneshot;
+
+use super::ServeError;
+
+/// What a caller hands in: the inputs of one request, each with its batch dimension first.
+#[derive(Debug)]
+pub struct Request {
+    /// The input tensors; all have the same first dimension when the model batches.
+    pub inputs: Vec<Tensor>,
+    /// Monotonic time by which nobody waits for the answer any more.
+    pub deadline: Instant,
+}
+
+/// What comes back for one request.
+#[derive(Debug)]
+pub struct Inference {
+    /// The model's outputs, each cut down to this request's rows.
+    pub outputs: Vec<Tensor>,
+    /// Time the engine spent on the batch this request was part of, in microseconds.
+    pub run_micros: u64,
+    /// Time the request waited before it was sent, in microseconds.
+    pub queue_micros: u64,
+    /// How many requests shared the batch.
+    pub batch: usize,
+    /// How often the request was sent before it was answered; 1 when nothing went wrong.
+    pub attempts: u32,
+}
+
+/// A request inside the serving path.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Shared with the link's writer, which may still hold them when the answer arrives.
+    pub(super) inputs: Arc<Vec<Tensor>>,
+    pub(super) rows: usize,
+    pub(super) enqueued: Instant,
+    pub(super) deadline: Instant,
+    /// Losses of workers this request was part of.
+    pub(super) losses: u32,
+    /// Never shares a batch again: it was part of one that was lost or that failed.
+    pub(super) alone: bool,
+    pub(super) reply: oneshot::Sender<Result<Inference, ServeError>>,
+}
+
+// === impl Job ===
+
+impl Job {
+    pub(super) fn new(
+        request: Request,
+        rows: usize,
+        now: Instant,
+    ) -> (Self, oneshot::Receiver<Result<Inference, ServeError>>) {
+        let (reply, answer) = oneshot::channel();
+        let job = Self {
+            inputs: Arc::new(request.inputs),
+            rows,
+            enqueued: now,
+            deadline: request.deadline,
+            losses: 0,
+            alone: false,
+            reply,
+        };
+        (job, answer)
+    }
+
+    /// Tells whether anybody still waits for the answer.
+    pub(super) fn is_wanted(&self, now: Instant) -> bool {
+        !self.reply.is_closed() && now < self.deadline
+    }
+
+    /// Tells whether `other` may run in one batch with this one: same inputs, same shapes behind
+    /// the batch dimension. Shapes are never padded.
+    pub(super) fn stacks_with(&self, other: &Self) -> bool {
+        !self.alone
+            && !other.alone
+            && self.inputs.len() == other.inputs.len()
+            && self.inputs.iter().zip(other.inputs.iter()).all(|(a, b)| {
+                a.name() == b.name()
+                    && a.dtype() == b.dtype()
+                    && a.shape().len() == b.shape().len()
+                    && a.shape().iter().skip(1).eq(b.shape().iter().skip(1))
+            })
+    }
+}

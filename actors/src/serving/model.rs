@@ -1,0 +1,453 @@
+//! One model in service: its queue, its ledger, its workers' places, its figures.
+//!
+//! It belongs to nobody who can die: actors, links and processes come and go around it, and each
+//! writes into its own worker's place only while it is the newest incarnation there.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use impetus_engine::{EngineError, Tensor, TensorError};
+use tokio::sync::oneshot;
+
+use super::job::{Inference, Job, Request};
+use super::ledger::{InFlight, Ledger, LinkId};
+use super::queue::{PushError, Queue};
+use super::signature::{Description, Signature};
+use super::state::{self, ModelState, StateFacts, WorkerState, WorkerStatus};
+use super::{ModelStatus, ServeError};
+use crate::outcomes::Outcomes;
+use crate::sources::folder::{Fingerprint, Wanted};
+
+mod place;
+
+pub(super) use place::Place;
+
+/// What a model is, before anything has been loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSpec {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// What `model.toml` says.
+    pub description: Description,
+}
+
+/// The bounds of the serving path.
+#[derive(Debug, Clone)]
+pub struct ServingLimits {
+    /// Workers per model.
+    pub workers: usize,
+    /// Requests that may wait per model.
+    pub queue: usize,
+    /// Rows in one batch.
+    pub max_batch: usize,
+    /// Batches a worker may have at a time; the second waits in the worker, so that it never
+    /// starves between two.
+    pub in_flight: usize,
+    /// Losses of workers a request may be part of before it is answered with an error.
+    pub retries: u32,
+    /// The least time a model gets for recovery before it counts as not loaded, however fast its
+    /// last load was.
+    pub recovery_floor: Duration,
+}
+
+/// A model in service.
+#[derive(Debug)]
+pub struct ServedModel {
+    spec: ModelSpec,
+    fingerprint: Fingerprint,
+    problem: Option<String>,
+    limits: ServingLimits,
+    outcomes: Arc<Outcomes>,
+    pub(super) queue: Queue,
+    pub(super) ledger: Ledger,
+    pub(super) places: Vec<Place>,
+    signature: ArcSwapOption<Signature>,
+    life: Mutex<Life>,
+    predictions: AtomicU64,
+    errors: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Life {
+    required: bool,
+    unloading: bool,
+    served: bool,
+    down_since: Instant,
+    last_load: Option<Duration>,
+}
+
+// === impl ServedModel ===
+
+impl ServedModel {
+    /// Makes the place for a model; nothing is loaded yet.
+    #[must_use]
+    pub fn new(wanted: Wanted, limits: ServingLimits, outcomes: Arc<Outcomes>) -> Self {
+        let Wanted { spec, fingerprint, problem } = wanted;
+        let places = (0..limits.workers.max(1))
+            .map(|index| Place::new(format!("worker:{}/{index}", spec.name)))
+            .collect();
+        Self {
+            queue: Queue::new(limits.queue),
+            ledger: Ledger::default(),
+            places,
+            signature: ArcSwapOption::empty(),
+            life: Mutex::new(Life {
+                required: false,
+                unloading: false,
+                served: false,
+                down_since: Instant::now(),
+                last_load: None,
+            }),
+            predictions: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            spec,
+            fingerprint,
+            problem,
+            limits,
+            outcomes,
+        }
+    }
+
+    /// Returns the identity of the files it was made from.
+    #[must_use]
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Returns why it cannot even be tried, if so.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Returns what the model is.
+    #[must_use]
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Returns the bounds it is served within.
+    #[must_use]
+    pub fn limits(&self) -> &ServingLimits {
+        &self.limits
+    }
+
+    /// Returns its inputs and outputs once it has been loaded.
+    #[must_use]
+    pub fn signature(&self) -> Option<Arc<Signature>> {
+        self.signature.load_full()
+    }
+
+    /// Returns how many requests wait for a worker.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.depth()
+    }
+
+    /// Returns how many requests are with workers.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.ledger.depth()
+    }
+
+    /// Says whether readiness depends on this model.
+    pub fn set_required(&self, required: bool) {
+        self.life().required = required;
+    }
+
+    /// Takes a request in and returns the channel on which its answer comes.
+    ///
+    /// # Errors
+    /// The model is not usable, its queue is full, or the inputs do not fit its signature.
+    pub fn submit(
+        &self,
+        request: Request,
+    ) -> Result<oneshot::Receiver<Result<Inference, ServeError>>, ServeError> {
+        let signature = self.usable_signature()?;
+        let rows = signature.check(&request.inputs)?;
+        let (job, answer) = Job::new(request, rows, Instant::now());
+        match self.queue.push(job) {
+            Ok(()) => Ok(answer),
+            Err(PushError::Full) => Err(ServeError::QueueFull {
+                model: self.spec.name.clone(),
+                waiting: self.queue.capacity(),
+                retry_after: Duration::from_secs(1),
+            }),
+            Err(PushError::Closed) => Err(self.unloaded()),
+        }
+    }
+
+    /// Takes a request in and waits for its answer until the request's deadline. A caller that
+    /// stops waiting cancels its answer and nothing else.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn infer(&self, request: Request) -> Result<Inference, ServeError> {
+        let within = request.deadline.saturating_duration_since(Instant::now());
+        let answer = self.submit(request)?;
+        match tokio::time::timeout(within, answer).await {
+            Ok(Ok(result)) => result,
+            // The job was dropped unanswered: it had passed its deadline in the queue.
+            Ok(Err(_)) | Err(_) => {
+                self.count_failures(1);
+                Err(ServeError::DeadlineExceeded {
+                    model: self.spec.name.clone(),
+                    within,
+                })
+            }
+        }
+    }
+
+    /// Returns the model's state now.
+    #[must_use]
+    pub fn state(&self) -> ModelState {
+        let places: Vec<_> = self.places.iter().map(Place::read).collect();
+        let life = self.life();
+        let ready = places.iter().filter(|p| p.state == WorkerState::Ready).count();
+        state::fold(StateFacts {
+            workers: places.len(),
+            ready,
+            loading: places.iter().filter(|p| p.state == WorkerState::Loading).count(),
+            unloading: life.unloading,
+            served: life.served,
+            failed: self.problem.is_some() || places.iter().any(|p| p.load_error.is_some()),
+            down_for: life.down_since.elapsed(),
+            budget: self.recovery_budget(life.last_load),
+        })
+    }
+
+    /// Returns why the model is in its state; empty when there is nothing to say.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut reason = self.problem.clone().unwrap_or_default();
+        for place in self.places.iter().map(Place::read) {
+            if place.state == WorkerState::Ready {
+                continue;
+            }
+            if let Some(error) = place.load_error.or(place.last_loss) {
+                reason = error;
+            }
+        }
+        reason
+    }
+
+    /// Returns everything the status shows of this model.
+    #[must_use]
+    pub fn status(&self) -> ModelStatus {
+        let workers: Vec<WorkerStatus> = self
+            .places
+            .iter()
+            .enumerate()
+            .map(|(index, place)| {
+                let place_now = place.read();
+                let link = LinkId { worker: index, generation: place_now.generation };
+                place_now.status(place.actor(), self.ledger.batches_on(link))
+            })
+            .collect();
+        let (required, last_load) = {
+            let life = self.life();
+            (life.required, life.last_load)
+        };
+        ModelStatus {
+            name: self.spec.name.clone(),
+            version: self.spec.version.clone(),
+            state: self.state(),
+            reason: self.reason(),
+            bytes_done: self.spec.bytes,
+            bytes_total: self.spec.bytes,
+            required,
+            queued: self.queued(),
+            memory_bytes: workers.iter().filter_map(|w| w.resident_bytes).sum(),
+            workers,
+            last_load_ms: last_load.map(|load| load.as_secs_f64() * 1e3),
+            predictions: self.predictions.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes the model out: refuses new requests and answers those that wait.
+    pub fn close(&self) {
+        self.life().unloading = true;
+        for job in self.queue.close() {
+            self.refuse(job, self.unloaded());
+        }
+    }
+
+    /// Reports that a worker has loaded the model, `took` after its start.
+    pub(super) fn loaded(&self, signature: Signature, took: Duration) {
+        self.signature.store(Some(Arc::new(signature)));
+        let mut life = self.life();
+        life.served = true;
+        life.last_load = Some(took);
+    }
+
+    /// Reports that a worker stopped serving; the clock of recovery runs from the moment the last
+    /// one did.
+    pub(super) fn note_down(&self) {
+        let ready = self.places.iter().any(|p| p.read().state == WorkerState::Ready);
+        if !ready {
+            self.life().down_since = Instant::now();
+        }
+    }
+
+    /// Collects what was out over the links of `worker` up to `generation` and sends it again or,
+    /// after too many losses, answers it.
+    pub(super) fn recover(&self, worker: usize, generation: u64) -> usize {
+        let mut again = Vec::new();
+        let mut lost = 0;
+        for batch in self.ledger.collect(worker, generation) {
+            for mut job in batch.jobs {
+                lost += 1;
+                job.losses += 1;
+                job.alone = true;
+                if job.losses > self.limits.retries {
+                    self.count_failures(1);
+                    let attempts = job.losses;
+                    let model = self.spec.name.clone();
+                    let _ = job.reply.send(Err(ServeError::WorkerLost { model, attempts }));
+                } else {
+                    again.push(job);
+                }
+            }
+        }
+        self.requeue(again);
+        lost
+    }
+
+    /// Answers a batch that has been executed.
+    pub(super) fn complete(&self, batch: InFlight, outputs: Vec<Tensor>, run_micros: u64) {
+        let size = batch.jobs.len();
+        let mut shares = match shares(&batch.jobs, outputs) {
+            Ok(shares) => shares.into_iter(),
+            Err(error) => {
+                let error = EngineError::run_failed(format!("outputs do not split by rows: {error}"));
+                return self.failed(batch, &error);
+            }
+        };
+        self.predictions.fetch_add(size as u64, Ordering::Relaxed);
+        self.outcomes.succeeded(size as u64);
+        for job in batch.jobs {
+            let inference = Inference {
+                outputs: shares.next().unwrap_or_default(),
+                run_micros,
+                queue_micros: micros(batch.sent.saturating_duration_since(job.enqueued)),
+                batch: size,
+                attempts: job.losses + 1,
+            };
+            // Nobody listening is no failure: the caller stopped waiting.
+            let _ = job.reply.send(Ok(inference));
+        }
+    }
+
+    /// Answers a batch whose execution failed. Members of a shared batch run again alone, so that
+    /// one bad request fails nobody else's.
+    pub(super) fn failed(&self, batch: InFlight, error: &EngineError) {
+        if batch.jobs.len() > 1 {
+            let alone = batch.jobs.into_iter().map(|job| Job { alone: true, ..job });
+            self.requeue(alone.collect());
+            return;
+        }
+        for job in batch.jobs {
+            let error = ServeError::Engine(error.clone());
+            if error.fault() == super::Fault::Execution {
+                self.count_failures(1);
+            }
+            let _ = job.reply.send(Err(error));
+        }
+    }
+
+    fn requeue(&self, jobs: Vec<Job>) {
+        if let Err(jobs) = self.queue.push_front(jobs) {
+            for job in jobs {
+                self.refuse(job, self.unloaded());
+            }
+        }
+    }
+
+    fn refuse(&self, job: Job, error: ServeError) {
+        let _ = job.reply.send(Err(error));
+    }
+
+    fn count_failures(&self, failures: u64) {
+        self.errors.fetch_add(failures, Ordering::Relaxed);
+        self.outcomes.failed(failures);
+    }
+
+    /// Returns the signature of a model that takes requests.
+    ///
+    /// # Errors
+    /// Says in which state it is and why, when it takes none.
+    pub fn usable_signature(&self) -> Result<Arc<Signature>, ServeError> {
+        let state = self.state();
+        match self.signature() {
+            Some(signature) if state.is_usable() => Ok(signature),
+            _ => {
+                let reason = self.reason();
+                Err(ServeError::NotReady {
+                    model: self.spec.name.clone(),
+                    state,
+                    reason: if reason.is_empty() {
+                        "no worker serves it yet".to_owned()
+                    } else {
+                        reason
+                    },
+                    retry_after: Duration::from_secs(1),
+                })
+            }
+        }
+    }
+
+    fn unloaded(&self) -> ServeError {
+        ServeError::Unloaded {
+            model: self.spec.name.clone(),
+        }
+    }
+
+    fn recovery_budget(&self, last_load: Option<Duration>) -> Duration {
+        let load = last_load.unwrap_or_default();
+        (load + load / 2).max(self.limits.recovery_floor)
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Splits the outputs of a batch into those of its members, by rows.
+fn shares(jobs: &[Job], outputs: Vec<Tensor>) -> Result<Vec<Vec<Tensor>>, TensorError> {
+    if jobs.len() == 1 {
+        return Ok(vec![outputs]);
+    }
+    let mut first = 0;
+    jobs.iter()
+        .map(|job| {
+            let rows = first..first + job.rows;
+            first = rows.end;
+            outputs.iter().map(|output| cut(output, rows.clone())).collect()
+        })
+        .collect()
+}
+
+fn cut(output: &Tensor, rows: std::ops::Range<usize>) -> Result<Tensor, TensorError> {
+    let total = output.shape().first().copied().unwrap_or(1).max(1);
+    let row_bytes = output.data().len() / total;
+    let mut shape = output.shape().to_vec();
+    if let Some(first) = shape.first_mut() {
+        *first = rows.len();
+    }
+    let bytes = output.data().get(rows.start * row_bytes..rows.end * row_bytes);
+    Tensor::try_new(output.name(), output.dtype(), shape, bytes.unwrap_or_default().to_vec())
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,117 @@
+//! The place of one worker in its model: what its newest incarnation says about itself.
+//!
+//! Every write names the generation it comes from and is dropped when a newer one has written, so
+//! an incarnation that was given up can change nothing when it wakes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::super::host::Leash;
+use super::super::state::{WorkerState, WorkerStatus};
+
+#[derive(Debug)]
+pub(in crate::serving) struct Place {
+    actor: String,
+    inner: Mutex<PlaceState>,
+}
+
+/// A copy of what is known of a worker.
+#[derive(Debug, Clone, Default)]
+pub(in crate::serving) struct PlaceState {
+    pub(in crate::serving) generation: u64,
+    pub(in crate::serving) state: WorkerState,
+    pub(in crate::serving) pid: Option<u32>,
+    pub(in crate::serving) resident_bytes: Option<u64>,
+    pub(in crate::serving) self_checks: u64,
+    /// When the worker was last heard of; set anew by each incarnation.
+    pub(in crate::serving) heard: Option<Instant>,
+    /// Why the last try to load failed; cleared by one that succeeds.
+    pub(in crate::serving) load_error: Option<String>,
+    /// Why the last incarnation ended; cleared by one that serves.
+    pub(in crate::serving) last_loss: Option<String>,
+    leash: Option<Leash>,
+}
+
+// === impl Place ===
+
+impl Place {
+    pub(in crate::serving) fn new(actor: String) -> Self {
+        Self {
+            actor,
+            inner: Mutex::default(),
+        }
+    }
+
+    pub(in crate::serving) fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    pub(in crate::serving) fn read(&self) -> PlaceState {
+        self.lock().clone()
+    }
+
+    /// Begins a new incarnation and returns the leash of the process the one before left behind,
+    /// if it did: an abandoned incarnation cannot end its process itself.
+    pub(in crate::serving) fn begin(&self, generation: u64) -> Option<Leash> {
+        let mut inner = self.lock();
+        if generation < inner.generation {
+            return None;
+        }
+        let left_behind = inner.leash.take();
+        inner.generation = generation;
+        inner.state = WorkerState::Loading;
+        inner.pid = None;
+        inner.resident_bytes = None;
+        inner.heard = None;
+        left_behind
+    }
+
+    /// Changes the place if `generation` is still the newest there; tells whether it was.
+    pub(in crate::serving) fn write(
+        &self,
+        generation: u64,
+        change: impl FnOnce(&mut PlaceState),
+    ) -> bool {
+        let mut inner = self.lock();
+        if inner.generation != generation {
+            return false;
+        }
+        change(&mut inner);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PlaceState> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl PlaceState ===
+
+impl PlaceState {
+    pub(in crate::serving) fn hold(&mut self, leash: Leash) {
+        self.pid = leash.pid();
+        self.leash = Some(leash);
+    }
+
+    pub(in crate::serving) fn let_go(&mut self) {
+        self.leash = None;
+        self.pid = None;
+        self.resident_bytes = None;
+    }
+
+    pub(in crate::serving) fn silent_for(&self) -> Option<Duration> {
+        self.heard.map(|heard| heard.elapsed())
+    }
+
+    pub(in crate::serving) fn status(&self, actor: &str, in_flight: usize) -> WorkerStatus {
+        WorkerStatus {
+            actor: actor.to_owned(),
+            state: self.state,
+            generation: self.generation,
+            pid: self.pid,
+            resident_bytes: self.resident_bytes,
+            in_flight,
+            self_checks: self.self_checks,
+        }
+    }
+}

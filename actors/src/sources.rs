@@ -1,0 +1,3 @@
+//! Where models come from. A source says which models there should be; the model loader makes it so.
+
+pub mod folder;

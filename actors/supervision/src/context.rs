@@ -1,0 +1,152 @@
+//! What an actor can reach from inside: itself, its clock, its fence, its progress.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fence::Fence;
+use crate::inbox::{Lane, Refused};
+use crate::link::Link;
+use crate::shared::Shared;
+use crate::tasks::Spawned;
+use crate::{Actor, ActorId, ActorRef, Clock, ExitReason, Generation};
+
+/// The surroundings of a running incarnation, handed to each of its methods.
+pub struct Context<A: Actor> {
+    myself: ActorRef<A::Msg>,
+    link: Arc<Link>,
+    shared: Arc<Shared>,
+    spawned: Spawned,
+    ending: Option<ExitReason>,
+    alarm: Option<Duration>,
+    settles_by_itself: bool,
+}
+
+// === impl Context ===
+
+impl<A: Actor> Context<A> {
+    pub(crate) fn new(
+        myself: ActorRef<A::Msg>,
+        link: Arc<Link>,
+        shared: Arc<Shared>,
+        spawned: Spawned,
+    ) -> Self {
+        Self {
+            myself,
+            link,
+            shared,
+            spawned,
+            ending: None,
+            alarm: None,
+            settles_by_itself: false,
+        }
+    }
+
+    /// Returns the actor's name.
+    pub fn id(&self) -> &ActorId {
+        self.link.fence().id()
+    }
+
+    /// Returns the number of this incarnation.
+    pub fn generation(&self) -> Generation {
+        self.link.generation()
+    }
+
+    /// Returns the system's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.link.clock()
+    }
+
+    /// Returns a handle to the actor's own inbox.
+    pub fn myself(&self) -> ActorRef<A::Msg> {
+        self.myself.clone()
+    }
+
+    /// Declares what the actor works on and how long that may take; it holds until the handler returns or declares
+    /// anew. Past the deadline the supervisor abandons the incarnation.
+    pub fn progress(&self, item: impl Into<String>, within: Duration) {
+        self.link.declare(item.into(), within);
+    }
+
+    /// Returns a fence that work done elsewhere on this incarnation's behalf can check.
+    pub fn fence(&self) -> Fence {
+        self.link.fence().clone()
+    }
+
+    /// Takes the next message of the normal lane without waiting, so that a handler can do several at once.
+    ///
+    /// Returns none when the lane is empty or the incarnation has been fenced.
+    pub fn try_next(&mut self) -> Option<A::Msg> {
+        self.myself.inbox().try_next(self.link.fence())
+    }
+
+    /// Puts `msg` into the actor's own priority lane after `delay`, unless the incarnation has ended by then. Waits
+    /// for room if the lane is full.
+    pub fn send_after(&self, delay: Duration, msg: A::Msg) {
+        let sleep = self.clock().sleep(delay);
+        let myself = self.myself.clone();
+        self.spawned.push(async move {
+            sleep.await;
+            let mut waiting = msg;
+            loop {
+                let room = myself.inbox().room();
+                match myself.inbox().push(Lane::Priority, waiting) {
+                    Ok(()) | Err(Refused::Closed(_)) => return,
+                    Err(Refused::Full(message)) => waiting = message,
+                }
+                room.await;
+            }
+        });
+    }
+
+    /// Runs `task` beside the actor, on its thread; it is dropped when the incarnation ends, and a panic in it is a
+    /// panic of the actor.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.spawned.push(task);
+    }
+
+    /// Ends the incarnation with [`ExitReason::Normal`] once the current message has been handled.
+    pub fn stop(&mut self) {
+        self.end(ExitReason::Normal);
+    }
+
+    // What the loop and supervisors use.
+
+    pub(crate) fn end(&mut self, reason: ExitReason) {
+        self.ending.get_or_insert(reason);
+    }
+
+    pub(crate) fn take_ending(&mut self) -> Option<ExitReason> {
+        self.ending.take()
+    }
+
+    /// Sets when the next tick comes at the latest.
+    pub(crate) fn set_alarm(&mut self, at: Option<Duration>) {
+        self.alarm = at;
+    }
+
+    pub(crate) fn alarm(&self) -> Option<Duration> {
+        self.alarm
+    }
+
+    /// Leaves it to the actor to say when it has settled; otherwise it has when `started` has returned.
+    pub(crate) fn settle_later(&mut self) {
+        self.settles_by_itself = true;
+    }
+
+    pub(crate) fn settles_by_itself(&self) -> bool {
+        self.settles_by_itself
+    }
+
+    pub(crate) fn myself_ref(&self) -> &ActorRef<A::Msg> {
+        &self.myself
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}

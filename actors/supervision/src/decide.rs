@@ -1,0 +1,500 @@
+//! What a supervisor decides, without doing any of it.
+//!
+//! [`Decider`] is a pure state machine: it is told what happened and when, and says what to do ([`Order`]). It knows
+//! no threads, no clocks and no actors, so that strategies, intensity, backoff, cool-downs and ordered stops can be
+//! tested by the thousand under invented histories. The rules it keeps:
+//!
+//! - a child has at most one live incarnation, and nothing is launched once the supervisor is ending;
+//! - children start in order, each once the one before it has settled, and stop in reverse, each with a deadline;
+//! - nothing waits for a child that was fenced;
+//! - a group restart is charged to the child that caused it, and to no other.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::{ActorId, ExitReason, Shutdown, Strategy};
+
+mod group;
+mod member;
+
+pub(crate) use member::{Member, Phase, Policy};
+
+use group::Group;
+
+/// A child's place in its supervisor; stable while others come and go.
+pub(crate) type Key = u64;
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Start a fresh incarnation.
+    Launch(Key),
+    /// Ask the incarnation to stop.
+    AskToStop(Key),
+    /// Abandon the incarnation; it counts as down already.
+    Abandon(Key),
+    /// The restart waits for so long.
+    NoteDelay(Key, Duration),
+    /// The child was given up until its cool-down has passed.
+    NoteFailed(Key, String),
+    /// The child ended and stays down.
+    NoteDone(Key),
+    /// The child was stopped as asked and is to be forgotten.
+    Forget(Key),
+    /// The root has given up a significant child.
+    GiveUp(Key, String),
+    /// Everything is down: the supervisor itself ends, passing on that the child was given up.
+    Escalate(ActorId, String),
+}
+
+/// How much an end leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leak {
+    /// Nothing that counts.
+    None,
+    /// A thread, and the cap has been reached.
+    AtCap,
+}
+
+/// How long a victim at the leak cap is given to go away by itself, which a mere async stall does at once.
+const GRACE_AT_CAP: Duration = Duration::from_millis(100);
+
+const TOO_MANY_LEAKS: &str = "too many threads have been abandoned and have not ended";
+
+/// The state machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Decider {
+    strategy: Strategy,
+    is_root: bool,
+    members: Vec<Member>,
+    /// Those that are to start in order; the head is the one that is starting.
+    queue: VecDeque<Key>,
+    group: Option<Group>,
+    ending: Ending,
+    orders: VecDeque<Order>,
+    leaks_have_room: bool,
+}
+
+/// Whether the supervisor is on its way down, and what follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ending {
+    No,
+    Stop,
+    Escalate { child: ActorId, reason: String },
+}
+
+// === impl Decider ===
+
+impl Decider {
+    pub(crate) fn new(strategy: Strategy, is_root: bool) -> Self {
+        Self {
+            strategy,
+            is_root,
+            members: Vec::new(),
+            queue: VecDeque::new(),
+            group: None,
+            ending: Ending::No,
+            orders: VecDeque::new(),
+            leaks_have_room: true,
+        }
+    }
+
+    /// Adds a child that starts in its turn.
+    pub(crate) fn add_queued(&mut self, member: Member) {
+        self.queue.push_back(member.key);
+        self.members.push(member);
+    }
+
+    /// Adds a child and starts it at once.
+    pub(crate) fn add(&mut self, member: Member) {
+        let key = member.key;
+        self.members.push(member);
+        if self.ending == Ending::No {
+            self.launch(key);
+        }
+    }
+
+    pub(crate) fn next_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    pub(crate) fn phase(&self, key: Key) -> Option<Phase> {
+        self.find(key).map(|member| member.phase)
+    }
+
+    /// Returns true once every child has been running or has failed to start.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.members.iter().all(|member| member.tried)
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.members.iter().all(|member| !member.phase.is_live())
+    }
+
+    /// Tells whether another leaked thread can be borne.
+    pub(crate) fn set_leaks_have_room(&mut self, have_room: bool) {
+        self.leaks_have_room = have_room;
+    }
+
+    /// Returns when something falls due by itself.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        let members = self.members.iter().filter_map(|member| member.phase.due());
+        let group = self.group.as_ref().map(|group| group.until);
+        members.chain(group).min()
+    }
+
+    // What happened.
+
+    pub(crate) fn started(&mut self, key: Key, now: Duration) {
+        if let Some(member) = self.find_mut(key)
+            && member.phase == Phase::Starting
+        {
+            member.phase = Phase::Running { since: now };
+        }
+    }
+
+    pub(crate) fn settled(&mut self, key: Key, now: Duration) {
+        self.started(key, now);
+        if let Some(member) = self.find_mut(key) {
+            member.settled = true;
+            member.tried = true;
+        }
+    }
+
+    /// An incarnation ended, or was abandoned for a hang.
+    pub(crate) fn ended(&mut self, key: Key, reason: &ExitReason, leak: Leak, now: Duration) {
+        let in_group = self.group.as_ref().is_some_and(|group| group.halts(key));
+        let ending = self.ending != Ending::No;
+        let Some(member) = self.find_mut(key) else {
+            return;
+        };
+        if !member.phase.is_live() {
+            return;
+        }
+        let phase = std::mem::replace(&mut member.phase, Phase::Down);
+        member.tried = true;
+        let policy = member.policy;
+        // It had its turn: those after it do not wait for its next try.
+        self.queue.retain(|queued| *queued != key);
+        match phase {
+            Phase::Stopping { then, .. } => return self.stopped(key, then),
+            _ if ending || in_group => return,
+            _ => {}
+        }
+        if !policy.restart.applies_to(reason.is_abnormal()) {
+            self.set_phase(key, Phase::Done);
+            self.orders.push_back(Order::NoteDone(key));
+            return;
+        }
+        let lived = match phase {
+            Phase::Running { since } => now.saturating_sub(since),
+            _ => Duration::ZERO,
+        };
+        self.charge(key, reason, lived, leak, now);
+    }
+
+    /// Time has passed: does what has fallen due, and goes on with what was begun.
+    pub(crate) fn poll(&mut self, now: Duration) {
+        self.abandon_overdue_stops(now);
+        if self.ending != Ending::No {
+            self.go_on_ending(now);
+            return;
+        }
+        self.go_on_with_group(now);
+        for key in self.due_restarts(now) {
+            self.retry(key, now);
+        }
+        self.go_on_with_queue();
+    }
+
+    // What is asked for.
+
+    /// Stops everything, in reverse order.
+    pub(crate) fn stop(&mut self, now: Duration) {
+        self.end(Ending::Stop, now);
+    }
+
+    /// Stops one child and forgets it.
+    pub(crate) fn remove(&mut self, key: Key, now: Duration) {
+        self.leave_group(key);
+        self.halt(key, Then::Forget, now);
+    }
+
+    /// Starts one child afresh, its failures forgotten, after an orderly stop if it is running.
+    pub(crate) fn restart(&mut self, key: Key, now: Duration) {
+        let waits_in_group = self.group.as_ref().is_some_and(|group| group.halts(key));
+        let Some(member) = self.find_mut(key) else {
+            return;
+        };
+        member.forgive();
+        if waits_in_group {
+            if let Some(group) = &mut self.group {
+                group.until = now;
+            }
+            return;
+        }
+        self.halt(key, Then::Launch, now);
+    }
+
+    /// Takes a child out, after [`Order::Forget`].
+    pub(crate) fn forget(&mut self, key: Key) {
+        self.members.retain(|member| member.key != key);
+        self.queue.retain(|queued| *queued != key);
+        self.leave_group(key);
+    }
+
+    // Helpers.
+
+    fn charge(
+        &mut self,
+        key: Key,
+        reason: &ExitReason,
+        lived: Duration,
+        leak: Leak,
+        now: Duration,
+    ) {
+        let Some(member) = self.find_mut(key) else {
+            return;
+        };
+        if !member.window.charge(now) {
+            let intensity = member.policy.intensity;
+            let message = format!(
+                "more than {} restarts within {:?}; last: {reason}",
+                intensity.restarts(),
+                intensity.within(),
+            );
+            return self.give_up(key, message, now);
+        }
+        let mut delay = member.delays.next(lived);
+        if leak == Leak::AtCap {
+            member.gated = true;
+            delay = delay.max(GRACE_AT_CAP);
+        }
+        if !delay.is_zero() {
+            self.orders.push_back(Order::NoteDelay(key, delay));
+        }
+        self.schedule(key, now.saturating_add(delay), now);
+    }
+
+    fn schedule(&mut self, key: Key, until: Duration, now: Duration) {
+        self.set_phase(key, Phase::BackingOff { until });
+        match self.strategy {
+            Strategy::OneForOne if until <= now => self.retry(key, now),
+            Strategy::OneForOne => {}
+            Strategy::OneForAll | Strategy::RestForOne => self.begin_group(key, until, now),
+        }
+    }
+
+    /// Launches a child whose wait is over, unless its thread leaked and there is no room for another.
+    fn retry(&mut self, key: Key, now: Duration) {
+        let has_room = self.leaks_have_room;
+        let Some(member) = self.find_mut(key) else {
+            return;
+        };
+        let cooled = matches!(member.phase, Phase::Failed { .. });
+        if member.gated && !has_room {
+            if cooled {
+                member.phase = Phase::Failed {
+                    until: now.saturating_add(member.policy.cool_down),
+                };
+                return;
+            }
+            return self.give_up(key, TOO_MANY_LEAKS.to_owned(), now);
+        }
+        member.gated = false;
+        if cooled {
+            member.forgive();
+        }
+        self.launch(key);
+    }
+
+    fn give_up(&mut self, key: Key, message: String, now: Duration) {
+        let is_root = self.is_root;
+        let strategy = self.strategy;
+        let Some(member) = self.find_mut(key) else {
+            return;
+        };
+        if !member.policy.significant {
+            let until = now.saturating_add(member.policy.cool_down);
+            member.phase = Phase::Failed { until };
+            self.orders.push_back(Order::NoteFailed(key, message));
+            if strategy != Strategy::OneForOne {
+                self.begin_group(key, until, now);
+            }
+            return;
+        }
+        member.phase = Phase::GivenUp;
+        let child = member.id.clone();
+        if is_root {
+            // What still lives stays up, so that the process can answer until it is restarted.
+            self.orders.push_back(Order::GiveUp(key, message));
+        } else {
+            let reason = message;
+            self.end(Ending::Escalate { child, reason }, now);
+        }
+    }
+
+    fn end(&mut self, ending: Ending, now: Duration) {
+        if self.ending == Ending::No || ending == Ending::Stop {
+            self.ending = ending;
+        }
+        self.group = None;
+        self.queue.clear();
+        for member in &mut self.members {
+            if !member.phase.is_live() && member.phase != Phase::GivenUp {
+                member.phase = Phase::Down;
+            }
+        }
+        self.go_on_ending(now);
+    }
+
+    fn go_on_ending(&mut self, now: Duration) {
+        let all = self.keys();
+        if !self.halt_next(&all, now) {
+            return;
+        }
+        if let Ending::Escalate { child, reason } = &self.ending {
+            let order = Order::Escalate(child.clone(), reason.clone());
+            self.ending = Ending::Stop;
+            self.orders.push_back(order);
+        }
+    }
+
+    /// Stops the last of `keys` that is live. Returns true when none is.
+    fn halt_next(&mut self, keys: &[Key], now: Duration) -> bool {
+        loop {
+            let last_live = self
+                .members
+                .iter()
+                .rev()
+                .find(|member| keys.contains(&member.key) && member.phase.is_live());
+            let Some(member) = last_live else {
+                return true;
+            };
+            if matches!(member.phase, Phase::Stopping { .. }) {
+                return false;
+            }
+            let key = member.key;
+            self.halt(key, Then::Nothing, now);
+        }
+    }
+
+    /// Stops one child; `then` follows, at once if it is not live.
+    fn halt(&mut self, key: Key, then: Then, now: Duration) {
+        let Some(member) = self.find_mut(key) else {
+            return;
+        };
+        if !member.phase.is_live() {
+            return self.stopped(key, then);
+        }
+        match member.policy.shutdown {
+            Shutdown::Brutal => {
+                member.phase = Phase::Down;
+                self.orders.push_back(Order::Abandon(key));
+                self.stopped(key, then);
+            }
+            Shutdown::Within(deadline) => {
+                let already = matches!(member.phase, Phase::Stopping { .. });
+                let by = match member.phase {
+                    Phase::Stopping { by, .. } => by,
+                    _ => now.saturating_add(deadline),
+                };
+                member.phase = Phase::Stopping { by, then };
+                if !already {
+                    self.orders.push_back(Order::AskToStop(key));
+                }
+            }
+        }
+    }
+
+    fn stopped(&mut self, key: Key, then: Then) {
+        if let Some(member) = self.find_mut(key) {
+            member.phase = Phase::Down;
+            member.tried = true;
+        }
+        match then {
+            Then::Nothing => {}
+            Then::Forget => self.orders.push_back(Order::Forget(key)),
+            Then::Launch if self.ending == Ending::No => self.launch(key),
+            Then::Launch => {}
+        }
+    }
+
+    fn abandon_overdue_stops(&mut self, now: Duration) {
+        let overdue: Vec<(Key, Then)> = self
+            .members
+            .iter()
+            .filter_map(|member| match member.phase {
+                Phase::Stopping { by, then } if by <= now => Some((member.key, then)),
+                _ => None,
+            })
+            .collect();
+        for (key, then) in overdue {
+            self.orders.push_back(Order::Abandon(key));
+            self.stopped(key, then);
+        }
+    }
+
+    fn due_restarts(&self, now: Duration) -> Vec<Key> {
+        self.members
+            .iter()
+            .filter(|member| match member.phase {
+                Phase::BackingOff { until } | Phase::Failed { until } => {
+                    let in_group = self
+                        .group
+                        .as_ref()
+                        .is_some_and(|group| group.halts(member.key));
+                    until <= now && !in_group
+                }
+                _ => false,
+            })
+            .map(|member| member.key)
+            .collect()
+    }
+
+    fn go_on_with_queue(&mut self) {
+        while let Some(&head) = self.queue.front() {
+            match self.find(head).map(|member| (member.phase, member.settled)) {
+                Some((Phase::Queued, _)) => return self.launch(head),
+                Some((Phase::Starting | Phase::Running { .. }, false)) => return,
+                _ => {
+                    self.queue.pop_front();
+                }
+            }
+        }
+    }
+
+    fn launch(&mut self, key: Key) {
+        if let Some(member) = self.find_mut(key) {
+            member.phase = Phase::Starting;
+            member.settled = false;
+            self.orders.push_back(Order::Launch(key));
+        }
+    }
+
+    fn set_phase(&mut self, key: Key, phase: Phase) {
+        if let Some(member) = self.find_mut(key) {
+            member.phase = phase;
+        }
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.members.iter().map(|member| member.key).collect()
+    }
+
+    fn find(&self, key: Key) -> Option<&Member> {
+        self.members.iter().find(|member| member.key == key)
+    }
+
+    fn find_mut(&mut self, key: Key) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.key == key)
+    }
+}
+
+/// What follows a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Nothing,
+    Forget,
+    Launch,
+}

@@ -1,0 +1,89 @@
+//! Restart intensity: how often a child may be restarted before its supervisor stops believing in it.
+//!
+//! The count slides: it is the number of restarts within the last `within`, not within fixed buckets, so a burst
+//! across a bucket's edge is seen. After Erlang/OTP's `intensity` and `period`, but counted per child.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// At most so many restarts within so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intensity {
+    restarts: u32,
+    within: Duration,
+}
+
+/// A restart intensity that cannot work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the period of a restart intensity must be longer than zero")]
+pub struct InvalidIntensity;
+
+/// The restarts that still count. Pure: time comes in with each call.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    intensity: Intensity,
+    charged: VecDeque<Duration>,
+}
+
+// === impl Intensity ===
+
+impl Intensity {
+    /// Returns an intensity of `restarts` (0 = none at all) within `within`.
+    ///
+    /// # Errors
+    /// [`InvalidIntensity`] when `within` is zero: nothing would ever be counted.
+    pub fn try_new(restarts: u32, within: Duration) -> Result<Self, InvalidIntensity> {
+        if within.is_zero() {
+            return Err(InvalidIntensity);
+        }
+        Ok(Self { restarts, within })
+    }
+
+    /// Returns how many restarts are allowed within the period.
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Returns the period.
+    pub fn within(&self) -> Duration {
+        self.within
+    }
+}
+
+impl Default for Intensity {
+    /// 5 restarts in 30 s.
+    fn default() -> Self {
+        Self {
+            restarts: 5,
+            within: Duration::from_secs(30),
+        }
+    }
+}
+
+// === impl Window ===
+
+impl Window {
+    pub(crate) fn new(intensity: Intensity) -> Self {
+        Self {
+            intensity,
+            charged: VecDeque::new(),
+        }
+    }
+
+    /// Charges one restart at `now` and returns true if it is still within the intensity.
+    pub(crate) fn charge(&mut self, now: Duration) -> bool {
+        let still_counts = |at: &Duration| now.saturating_sub(*at) < self.intensity.within;
+        while self.charged.front().is_some_and(|at| !still_counts(at)) {
+            self.charged.pop_front();
+        }
+        if self.charged.len() >= self.intensity.restarts as usize {
+            return false;
+        }
+        self.charged.push_back(now);
+        true
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.charged.clear();
+    }
+}

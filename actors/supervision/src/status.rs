@@ -1,0 +1,146 @@
+//! What the status board says about an actor, in the shape in which it goes on the wire.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+use crate::{ActorId, ExitReason, Generation, Timestamp};
+
+/// Where an actor stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorState {
+    /// Waiting for its turn to start, or starting.
+    Starting,
+    /// Running, and heard of within its time to live or inside a deadline it declared.
+    Running,
+    /// Running as far as anybody knows, but silent beyond its time to live and outside any declared deadline.
+    Unknown,
+    /// Ended; its restart waits for its backoff.
+    BackingOff,
+    /// Asked to stop, and not stopped yet.
+    Stopping,
+    /// Not running, and not going to be unless it is asked for.
+    Stopped,
+    /// Given up: for good if it is significant, until its cool-down has passed otherwise.
+    Failed,
+}
+
+/// One actor's line on the status board.
+#[derive(Clone, Debug, Serialize)]
+pub struct ActorStatus {
+    /// Its name.
+    pub name: ActorId,
+    /// Under whom it is listed: its supervisor, unless its spec says otherwise.
+    pub parent: Option<ActorId>,
+    /// Where it stands.
+    pub state: ActorState,
+    /// The number of its latest incarnation; 0 before the first.
+    pub generation: Generation,
+    /// How many incarnations came before the latest.
+    pub restarts: u64,
+    /// How the last ended incarnation ended.
+    pub last_exit: Option<ExitRecord>,
+    /// When its own work path last wrote its status.
+    pub last_status_at: Option<Timestamp>,
+    /// How long ago that was, by the monotonic clock.
+    pub status_age_seconds: Option<f64>,
+    /// What waits in its inbox.
+    pub mailbox: Option<MailboxStatus>,
+    /// What it works on now.
+    pub progress: Option<ProgressStatus>,
+    /// Its own opinion of itself, 0 to 100.
+    pub score: u8,
+    /// One line for a person.
+    pub note: Option<String>,
+    /// Further facts by name.
+    pub details: BTreeMap<String, String>,
+    /// Whether the system's life depends on it.
+    pub significant: bool,
+    /// How many of its abandoned threads have not ended.
+    pub leaked: usize,
+}
+
+/// How an incarnation ended, and when. Serialises as `{"reason", "message", "at"}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExitRecord {
+    /// Why.
+    pub reason: ExitReason,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What waits in an inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MailboxStatus {
+    /// Messages waiting, both lanes together.
+    pub depth: usize,
+    /// Messages the normal lane holds at most.
+    pub capacity: usize,
+}
+
+/// What an actor works on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProgressStatus {
+    /// The item.
+    pub item: String,
+    /// For how long it has worked on it.
+    pub elapsed_seconds: f64,
+    /// How long that may take in all.
+    pub deadline_seconds: f64,
+}
+
+/// An actor with those listed under it.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusNode {
+    /// The actor itself; its fields stand beside `children`.
+    #[serde(flatten)]
+    pub status: ActorStatus,
+    /// Those listed under it, in the order of their specs.
+    pub children: Vec<StatusNode>,
+}
+
+// === impl ExitRecord ===
+
+impl Serialize for ExitRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut record = serializer.serialize_struct("ExitRecord", 3)?;
+        record.serialize_field("reason", self.reason.kind())?;
+        record.serialize_field("message", &self.reason.to_string())?;
+        record.serialize_field("at", &self.at)?;
+        record.end()
+    }
+}
+
+// === impl StatusNode ===
+
+impl StatusNode {
+    /// Returns the statuses of a snapshot as trees: one for each actor whose parent is not among them.
+    pub fn nest(statuses: Vec<ActorStatus>) -> Vec<StatusNode> {
+        let names: Vec<ActorId> = statuses.iter().map(|status| status.name.clone()).collect();
+        let mut by_parent: HashMap<Option<ActorId>, Vec<ActorStatus>> = HashMap::new();
+        for status in statuses {
+            let parent = status.parent.clone().filter(|id| names.contains(id));
+            by_parent.entry(parent).or_default().push(status);
+        }
+        let roots = by_parent.remove(&None).unwrap_or_default();
+        Self::attach(roots, &mut by_parent)
+    }
+
+    fn attach(
+        statuses: Vec<ActorStatus>,
+        by_parent: &mut HashMap<Option<ActorId>, Vec<ActorStatus>>,
+    ) -> Vec<StatusNode> {
+        statuses
+            .into_iter()
+            .map(|status| {
+                let below = by_parent
+                    .remove(&Some(status.name.clone()))
+                    .unwrap_or_default();
+                let children = Self::attach(below, by_parent);
+                StatusNode { status, children }
+            })
+            .collect()
+    }
+}

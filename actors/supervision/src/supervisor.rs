@@ -1,0 +1,195 @@
+//! The supervisor: a thin loop around the [`Decider`].
+//!
+//! A supervisor is an actor like any other: its loop runs in the same harness, its requests come through the same
+//! kind of inbox, and its own supervisor watches it by the same means. Each turn it reads what its children's links
+//! say, tells the decider, and carries out the orders. It waits for nobody: a launch is bounded by the executor, a
+//! stop by a deadline, and abandoning by nothing at all.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::clock::timeout;
+use crate::decide::{Decider, Key};
+use crate::inbox::Received;
+use crate::link::Stage;
+use crate::roster::Roster;
+use crate::{Actor, ActorError, ActorId, ActorState, ChildSpec, Context, Message, Reply, SupervisorError};
+
+pub(crate) mod act;
+mod watch;
+
+use watch::{Watched, tell_start};
+
+/// How often a supervisor looks after its children's deadlines, at least.
+pub(crate) const MAX_POLL: Duration = Duration::from_millis(100);
+
+/// How long one turn of a supervisor that is stopping may take.
+const STOP_TURN: Duration = Duration::from_secs(10);
+
+/// What a supervisor can be asked.
+pub(crate) enum Request {
+    /// Something about a child has changed.
+    Look,
+    Start(ChildSpec, Answer),
+    Stop(ActorId, Answer),
+    Restart(ActorId, Answer),
+}
+
+/// Where the answer to a request goes.
+pub(crate) type Answer = Reply<Result<(), SupervisorError>>;
+
+/// The actor.
+pub(crate) struct SupervisorActor {
+    roster: Arc<Roster>,
+    decider: Decider,
+    watched: HashMap<Key, Watched>,
+    /// Requests that are answered once the child is down and forgotten, or launched anew.
+    waiting: Vec<(Key, Answer)>,
+    /// Coalesces the nudges of children: one look sees all.
+    looking: Arc<AtomicBool>,
+    is_root: bool,
+}
+
+// === impl Request ===
+
+impl Message for Request {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Look => "look",
+            Self::Start(..) => "start_child",
+            Self::Stop(..) => "stop_child",
+            Self::Restart(..) => "restart_child",
+        }
+    }
+}
+
+// === impl SupervisorActor ===
+
+impl Actor for SupervisorActor {
+    type Msg = Request;
+
+    async fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+        ctx.settle_later();
+        self.is_root = ctx.link().entry().parent().is_none();
+        if self.is_root {
+            // Nobody above the root would say so.
+            ctx.link().entry().set_state(ActorState::Running);
+            tell_start(ctx.link(), ctx);
+        }
+        self.decider = Decider::new(self.roster.strategy, self.is_root);
+        for child in self.roster.children() {
+            let member = self.take_in(child, ctx.shared());
+            self.decider.add_queued(member);
+        }
+        self.advance(ctx);
+        Ok(())
+    }
+
+    async fn handle(&mut self, msg: Request, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+        let now = ctx.clock().now();
+        match msg {
+            Request::Look => {}
+            Request::Start(spec, answer) => answer.send(self.start(spec, ctx)),
+            Request::Stop(id, answer) => match self.roster.find(&id) {
+                Some(child) => {
+                    self.waiting.push((child.key, answer));
+                    self.decider.remove(child.key, now);
+                }
+                None => answer.send(Err(SupervisorError::Unknown(id))),
+            },
+            Request::Restart(id, answer) => match self.roster.find(&id) {
+                Some(child) => {
+                    self.waiting.push((child.key, answer));
+                    self.decider.restart(child.key, now);
+                }
+                None => answer.send(Err(SupervisorError::Unknown(id))),
+            },
+        }
+        self.advance(ctx);
+        Ok(())
+    }
+
+    async fn tick(&mut self, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+        self.advance(ctx);
+        Ok(())
+    }
+
+    async fn stopping(&mut self, ctx: &mut Context<Self>) {
+        self.decider.stop(ctx.clock().now());
+        self.advance(ctx);
+        while !self.decider.is_down() {
+            ctx.link().declare("stop", STOP_TURN);
+            let within = match self.decider.next_due() {
+                Some(due) => due.saturating_sub(ctx.clock().now()).min(MAX_POLL),
+                None => MAX_POLL,
+            };
+            let clock = Arc::clone(ctx.clock());
+            // A nudge or the time: either way it is time to look.
+            let _ = timeout(&*clock, within, nudged(ctx)).await;
+            self.advance(ctx);
+        }
+    }
+}
+
+impl SupervisorActor {
+    pub(crate) fn new(roster: Arc<Roster>) -> Self {
+        Self {
+            decider: Decider::new(roster.strategy, false),
+            roster,
+            watched: HashMap::new(),
+            waiting: Vec::new(),
+            looking: Arc::new(AtomicBool::new(false)),
+            is_root: false,
+        }
+    }
+
+    /// One turn: look, decide, act, until nothing is left to do at this moment.
+    fn advance(&mut self, ctx: &mut Context<Self>) {
+        // Lowered before looking, so that what changes from here on raises it again.
+        self.looking.store(false, Ordering::SeqCst);
+        if !ctx.link().fence().is_current() {
+            return;
+        }
+        let now = ctx.clock().now();
+        if self.is_root {
+            ctx.shared().board.root_turned();
+        }
+        self.decider
+            .set_leaks_have_room(ctx.shared().ledger.has_room());
+        self.look(ctx, now);
+        self.decider.poll(now);
+        while let Some(order) = self.decider.next_order() {
+            self.carry_out(order, ctx, now);
+            // A launch may have taken a while, and this supervisor may have been abandoned meanwhile.
+            if !ctx.link().fence().is_current() {
+                return;
+            }
+            self.decider.poll(now);
+        }
+        self.publish_all();
+        if self.decider.is_settled() {
+            ctx.link().reach(Stage::Settled);
+            if self.is_root {
+                ctx.shared().board.set_started();
+            }
+        }
+        ctx.set_alarm(self.decider.next_due());
+    }
+}
+
+/// Waits until a child's link, or anybody else, has something to say. Requests are too late by now: dropping one tells
+/// whoever made it.
+async fn nudged(ctx: &Context<SupervisorActor>) {
+    poll_fn(|cx| {
+        let received = ctx.myself_ref().inbox().poll_receive(ctx.link().fence(), cx);
+        match received {
+            Poll::Ready(Received::Fenced) | Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => Poll::Ready(()),
+        }
+    })
+    .await;
+}

@@ -1,0 +1,112 @@
+//! Asking a supervisor to change what it supervises.
+
+use std::time::Duration;
+
+use crate::supervisor::{Answer, Request};
+use crate::{ActorId, ActorRef, AskError, ChildSpec};
+
+/// A handle to a supervisor, good across its restarts.
+#[derive(Clone)]
+pub struct SupervisorRef {
+    inbox: ActorRef<Request>,
+}
+
+/// Why a supervisor did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SupervisorError {
+    /// The name is taken, by an actor anywhere in the system.
+    #[error("an actor named {0} exists already")]
+    Duplicate(ActorId),
+    /// The supervisor has no such child.
+    #[error("there is no child named {0}")]
+    Unknown(ActorId),
+    /// The executor could not launch it; the supervisor goes on trying.
+    #[error("{0}")]
+    NotLaunched(String),
+    /// The request did not reach the supervisor, or its answer did not come back.
+    #[error("the supervisor did not answer: {0}")]
+    NoAnswer(#[from] AskError),
+}
+
+// === impl SupervisorRef ===
+
+impl SupervisorRef {
+    pub(crate) fn new(inbox: ActorRef<Request>) -> Self {
+        Self { inbox }
+    }
+
+    /// Returns the supervisor's name.
+    pub fn id(&self) -> &ActorId {
+        self.inbox.id()
+    }
+
+    /// Adds a child and starts it; returns once that is under way. The child belongs to the supervisor from then on,
+    /// across the supervisor's own restarts too.
+    ///
+    /// A child that has ended for good gives up its name to the new one.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Duplicate`] when the name is taken; `NoAnswer` when the deadline passes.
+    pub async fn start_child(
+        &self,
+        spec: ChildSpec,
+        within: Duration,
+    ) -> Result<(), SupervisorError> {
+        self.ask(|answer| Request::Start(spec, answer), within)
+            .await
+    }
+
+    /// Stops a child in order, within its own shutdown deadline, and forgets it; its inbox closes.
+    ///
+    /// An actor must not ask for its own stop and wait for the answer: it would wait for itself.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Unknown`] when there is no such child; `NoAnswer` when the deadline passes.
+    pub async fn stop_child(&self, id: &ActorId, within: Duration) -> Result<(), SupervisorError> {
+        self.ask(|answer| Request::Stop(id.clone(), answer), within)
+            .await
+    }
+
+    /// Starts a child afresh, after an orderly stop if it is running; its failures so far are forgotten, so this also
+    /// revives one that was given up.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Unknown`] when there is no such child; `NoAnswer` when the deadline passes.
+    pub async fn restart_child(
+        &self,
+        id: &ActorId,
+        within: Duration,
+    ) -> Result<(), SupervisorError> {
+        self.ask(|answer| Request::Restart(id.clone(), answer), within)
+            .await
+    }
+
+    async fn ask(
+        &self,
+        request: impl FnOnce(Answer) -> Request,
+        within: Duration,
+    ) -> Result<(), SupervisorError> {
+        self.inbox.ask(request, within).await?
+    }
+}
+
+impl std::fmt::Debug for SupervisorRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SupervisorRef")
+            .field("id", self.id())
+            .finish()
+    }
+}
+
+// === impl SupervisorError ===
+
+impl SupervisorError {
+    /// Returns true when the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Duplicate(_) | Self::Unknown(_) => false,
+            Self::NotLaunched(_) => true,
+            Self::NoAnswer(error) => error.is_retryable(),
+        }
+    }
+}

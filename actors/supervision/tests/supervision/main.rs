@@ -1,0 +1,14 @@
+//! What the crate promises, one fault at a time.
+
+#![allow(clippy::unwrap_used)]
+
+mod board;
+mod faults;
+mod hangs;
+mod intensity;
+mod mailbox;
+mod real_threads;
+mod restarts;
+mod stopping;
+mod strategies;
+mod support;

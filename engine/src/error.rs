@@ -1,0 +1,219 @@
+//! What can go wrong with a model, in terms that do not depend on the runtime.
+//!
+//! An [`EngineError`] crosses the process boundary, so it holds nothing but plain data. It knows
+//! whose fault it is, which decides between a 4xx and a 5xx and what counts into the error rate,
+//! and whether the same request may succeed when it is sent again. Losing the worker is no
+//! [`EngineError`]: nobody was left to report it, and the link says so instead.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::tensor::DType;
+
+/// The longest text of a native error that is passed on, in bytes.
+const REASON_MAX: usize = 4096;
+
+/// Who has to do something about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Whoever sent the request.
+    Client,
+    /// The engine that ran it, or the model.
+    Worker,
+    /// Whoever set the server up.
+    Internal,
+}
+
+/// An error in loading or running a model.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum EngineError {
+    /// The runtime's library is not there.
+    #[error("runtime library {} is missing: {reason}", path.display())]
+    RuntimeMissing {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The runtime's library is there but is none, is too old or does not start.
+    #[error("runtime library {} cannot be used: {reason}", path.display())]
+    RuntimeUnusable {
+        /// Where it lies.
+        path: PathBuf,
+        /// What the loader said.
+        reason: String,
+    },
+    /// The model's file is not there or cannot be read.
+    #[error("model file {} is missing: {reason}", path.display())]
+    ModelMissing {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The model's file is no valid model.
+    #[error("model file {} is corrupt: {reason}", path.display())]
+    ModelCorrupt {
+        /// Where it lies.
+        path: PathBuf,
+        /// What the runtime said.
+        reason: String,
+    },
+    /// The model is valid but asks for something that this server does not offer.
+    #[error("model file {} is not supported: {reason}", path.display())]
+    ModelUnsupported {
+        /// Where it lies.
+        path: PathBuf,
+        /// What it asks for.
+        reason: String,
+    },
+    /// A run was asked for before a model was loaded.
+    #[error("no model is loaded")]
+    NotLoaded,
+    /// An input of the model was not given.
+    #[error("input {name} is missing")]
+    InputMissing {
+        /// The model's name for it.
+        name: String,
+    },
+    /// An input was given that the model does not have.
+    #[error("the model has no input {name}")]
+    InputUnknown {
+        /// The name given.
+        name: String,
+    },
+    /// An input was given more than once.
+    #[error("input {name} is given twice")]
+    InputRepeated {
+        /// The name given.
+        name: String,
+    },
+    /// An input has another element type than the model asks for.
+    #[error("input {input} must be {expected}, got {got}")]
+    WrongType {
+        /// The input.
+        input: String,
+        /// What the model asks for.
+        expected: DType,
+        /// What was given.
+        got: DType,
+    },
+    /// An input has another shape than the model asks for.
+    #[error("input {input} must have shape {expected}, got {got}")]
+    WrongShape {
+        /// The input.
+        input: String,
+        /// What the model asks for, free dimensions by name or as `?`.
+        expected: String,
+        /// What was given.
+        got: String,
+    },
+    /// The bytes of an input are no tensor of its type and shape.
+    #[error("input {input} is malformed: {reason}")]
+    InputMalformed {
+        /// The input.
+        input: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The inputs of one run are more than the server passes on.
+    #[error("the inputs take {bytes} bytes, at most {cap} are allowed")]
+    InputTooLarge {
+        /// Bytes of all inputs together.
+        bytes: u64,
+        /// Bytes allowed.
+        cap: u64,
+    },
+    /// The runtime returned an error for this run.
+    #[error("the model failed to run: {reason}")]
+    RunFailed {
+        /// What the runtime said.
+        reason: String,
+    },
+    /// The outputs of one run are more than the server takes.
+    #[error("the outputs take {bytes} bytes, at most {cap} are allowed")]
+    OutputTooLarge {
+        /// Bytes of all outputs together.
+        bytes: u64,
+        /// Bytes allowed.
+        cap: u64,
+    },
+    /// Server and worker did not understand each other.
+    #[error("worker protocol violated: {reason}")]
+    Protocol {
+        /// What was not understood.
+        reason: String,
+    },
+}
+
+// === impl EngineError ===
+
+impl EngineError {
+    /// Returns who has to do something about it.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::InputMissing { .. }
+            | Self::InputUnknown { .. }
+            | Self::InputRepeated { .. }
+            | Self::WrongType { .. }
+            | Self::WrongShape { .. }
+            | Self::InputMalformed { .. }
+            | Self::InputTooLarge { .. }
+            | Self::OutputTooLarge { .. } => Fault::Client,
+            Self::RunFailed { .. } => Fault::Worker,
+            Self::RuntimeMissing { .. }
+            | Self::RuntimeUnusable { .. }
+            | Self::ModelMissing { .. }
+            | Self::ModelCorrupt { .. }
+            | Self::ModelUnsupported { .. }
+            | Self::NotLoaded
+            | Self::Protocol { .. } => Fault::Internal,
+        }
+    }
+
+    /// Returns whether the same request may succeed when it is sent again, unchanged.
+    ///
+    /// A run that fails inside the runtime fails again: it depends on nothing but its inputs.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::NotLoaded | Self::Protocol { .. })
+    }
+
+    /// Returns a failed run, with the runtime's text cut to what a frame can carry.
+    pub fn run_failed(reason: impl Into<String>) -> Self {
+        Self::RunFailed {
+            reason: shortened(reason.into()),
+        }
+    }
+}
+
+/// Returns the text, cut at a character boundary to what a frame can carry.
+pub(crate) fn shortened(mut reason: String) -> String {
+    if reason.len() > REASON_MAX {
+        reason.truncate(reason.floor_char_boundary(REASON_MAX));
+        reason.push('…');
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_native_text_is_cut_between_characters() {
+        let text = "é".repeat(REASON_MAX);
+        let cut = shortened(text);
+        assert!(cut.len() <= REASON_MAX + '…'.len_utf8());
+        assert!(cut.ends_with("é…"));
+    }
+
+    #[test]
+    fn a_wrong_input_is_the_clients_fault_and_no_repetition_helps() {
+        let error = EngineError::InputMissing { name: "x".into() };
+        assert_eq!(error.fault(), Fault::Client);
+        assert!(!error.is_retryable());
+    }
+}

@@ -1,0 +1,104 @@
+//! What the worker asks of whatever executes models.
+//!
+//! A [`Runtime`] loads, a [`Model`] runs; both live on the worker's inference thread alone and
+//! need be neither `Send` nor `Sync`. Inputs reach a model as views of the memory they arrived in,
+//! and outputs leave it as views of the runtime's own memory, valid only inside the call that
+//! delivers them: the worker copies them once, to where the server will read them.
+//!
+//! A model may rely on its inputs having passed [`check_inputs`](crate::tensor::check_inputs).
+//! Every failure is an [`EngineError`]; a crash of native code is no error but the end of the
+//! process, which is why there is one.
+
+pub mod onnx;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::EngineError;
+use crate::tensor::{TensorSpec, TensorView};
+
+/// What to load, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadSpec {
+    /// The model's name, for messages.
+    pub model: String,
+    /// The model's version, for messages.
+    pub version: String,
+    /// The model's file.
+    pub path: PathBuf,
+    /// Threads that work on one run; 0 lets the runtime choose.
+    pub intra_threads: usize,
+    /// Whether to run a synthetic sample before the model counts as loaded.
+    pub warm_up: bool,
+    /// The runtime's library.
+    pub runtime: PathBuf,
+    /// How long the inference thread may be idle before it repeats the sample; zero for never.
+    pub self_check_every: Duration,
+}
+
+/// What a loaded model says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// The inputs, in the model's order.
+    pub inputs: Vec<TensorSpec>,
+    /// The outputs, in the model's order.
+    pub outputs: Vec<TensorSpec>,
+    /// How long loading took, in microseconds.
+    pub load_micros: u64,
+    /// How long the first run took, in microseconds; 0 if there was none.
+    pub warm_up_micros: u64,
+    /// Why there was no first run, and hence no self-check.
+    pub warm_up_skipped: Option<String>,
+    /// Whether the first dimension of every input and output is free, so that runs can be stacked.
+    pub max_batch_free: bool,
+    /// What executes the model.
+    pub runtime: RuntimeInfo,
+}
+
+/// Name and version of a runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeInfo {
+    /// The runtime's name.
+    pub name: String,
+    /// The version its library states.
+    pub version: String,
+}
+
+/// Takes the outputs of a run; they are valid during the call only.
+pub type Deliver<'a> = dyn FnMut(&[TensorView<'_>]) -> Result<(), EngineError> + 'a;
+
+/// Makes the run in progress end early, from any thread and for good.
+pub type Interrupt = Arc<dyn Fn() + Send + Sync>;
+
+/// Something that loads models.
+pub trait Runtime {
+    /// Loads and starts the library; may be called again with the same path.
+    fn start(&mut self, library: &Path) -> Result<RuntimeInfo, EngineError>;
+
+    /// Loads a model; the runtime has been started.
+    fn load(&mut self, spec: &LoadSpec) -> Result<Box<dyn Model>, EngineError>;
+}
+
+/// A loaded model.
+pub trait Model {
+    /// Returns what the model takes.
+    fn inputs(&self) -> &[TensorSpec];
+
+    /// Returns what the model gives.
+    fn outputs(&self) -> &[TensorSpec];
+
+    /// Runs the model once and passes its outputs, in its order, to `deliver`.
+    fn run(
+        &mut self,
+        inputs: &[TensorView<'_>],
+        deliver: &mut Deliver<'_>,
+    ) -> Result<(), EngineError>;
+
+    /// Returns what makes a run end early, if the runtime can do that.
+    fn interrupt(&self) -> Option<Interrupt> {
+        None
+    }
+}

@@ -1,0 +1,167 @@
+//! One loaded graph.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use ort::ErrorCode;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{NoSelectedOutputs, RunOptions, Session, SessionInputValue};
+use ort::value::{Outlet, ValueType};
+
+use super::super::{Deliver, Interrupt, LoadSpec, Model};
+use super::library::Library;
+use super::value::{Input, Output, Values, dtype_of};
+use crate::error::{EngineError, shortened};
+use crate::tensor::{Dim, TensorSpec, TensorView};
+
+/// A model that ONNX Runtime has loaded.
+pub(super) struct OnnxModel {
+    session: Session,
+    values: Values,
+    options: Arc<RunOptions<NoSelectedOutputs>>,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+}
+
+// === impl OnnxModel ===
+
+impl OnnxModel {
+    /// Loads a model; the error tells a missing file from a corrupt one.
+    pub(super) fn load(library: &Library, spec: &LoadSpec) -> Result<Self, EngineError> {
+        let path = &spec.path;
+        // Opened first because the runtime's own words for this differ from release to release.
+        File::open(path).map_err(|error| EngineError::ModelMissing {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        let session = configured(library, spec)
+            .and_then(|mut builder| builder.commit_from_file(path))
+            .map_err(|error| load_error(path, &error))?;
+        let options = RunOptions::new().map_err(|error| load_error(path, &error))?;
+        let inputs = specs(path, "input", session.inputs())?;
+        let outputs = specs(path, "output", session.outputs())?;
+        Ok(Self {
+            session,
+            values: Values::new(),
+            options: Arc::new(options),
+            inputs,
+            outputs,
+        })
+    }
+}
+
+impl Model for OnnxModel {
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
+    }
+
+    fn run(
+        &mut self,
+        inputs: &[TensorView<'_>],
+        deliver: &mut Deliver<'_>,
+    ) -> Result<(), EngineError> {
+        let values = inputs
+            .iter()
+            .map(|input| self.values.input(input))
+            .collect::<ort::Result<Vec<Input<'_>>>>()
+            .map_err(run_error)?;
+        let named: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = inputs
+            .iter()
+            .zip(&values)
+            .map(|(input, value)| (Cow::Borrowed(input.name()), value.value().into()))
+            .collect();
+        let results = self
+            .session
+            .run_with_options(named, &self.options)
+            .map_err(run_error)?;
+        let outputs = self
+            .outputs
+            .iter()
+            .map(|spec| {
+                let value = results.get(&spec.name).ok_or_else(|| {
+                    EngineError::run_failed(format!("output {} is missing", spec.name))
+                })?;
+                Output::of(spec, value)
+            })
+            .collect::<Result<Vec<Output<'_>>, EngineError>>()?;
+        let views = outputs
+            .iter()
+            .map(Output::view)
+            .collect::<Result<Vec<TensorView<'_>>, EngineError>>()?;
+        deliver(&views)
+    }
+
+    fn interrupt(&self) -> Option<Interrupt> {
+        let options = self.options.clone();
+        Some(Arc::new(move || {
+            // Fails for no reason that could be acted on: the thread is being left behind.
+            let _ = options.terminate();
+        }))
+    }
+}
+
+fn configured(library: &Library, spec: &LoadSpec) -> ort::Result<SessionBuilder> {
+    Ok(Session::builder(&library.environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(spec.intra_threads)?
+        .with_inter_threads(1)?
+        .with_memory_pattern(true)?
+        .with_config_entry("session.intra_op.allow_spinning", "0")?
+        .with_config_entry("session.inter_op.allow_spinning", "0")?)
+}
+
+fn specs(path: &Path, what: &str, outlets: &[Outlet]) -> Result<Vec<TensorSpec>, EngineError> {
+    outlets
+        .iter()
+        .map(|outlet| {
+            spec(outlet).ok_or_else(|| EngineError::ModelUnsupported {
+                path: path.to_owned(),
+                reason: format!("{what} {} is {}", outlet.name(), outlet.dtype()),
+            })
+        })
+        .collect()
+}
+
+fn spec(outlet: &Outlet) -> Option<TensorSpec> {
+    let ValueType::Tensor {
+        ty,
+        shape,
+        dimension_symbols,
+    } = outlet.dtype()
+    else {
+        return None;
+    };
+    let dims = shape
+        .iter()
+        .zip(dimension_symbols.iter())
+        .map(|(extent, symbol)| match usize::try_from(*extent) {
+            Ok(extent) => Dim::Fixed(extent),
+            Err(_) => Dim::Free((!symbol.is_empty()).then(|| symbol.clone())),
+        })
+        .collect();
+    Some(TensorSpec {
+        name: outlet.name().to_owned(),
+        dtype: dtype_of(*ty)?,
+        shape: dims,
+    })
+}
+
+fn load_error(path: &Path, error: &ort::Error) -> EngineError {
+    let path = path.to_owned();
+    let reason = shortened(error.message().to_owned());
+    match error.code() {
+        ErrorCode::NoSuchFile => EngineError::ModelMissing { path, reason },
+        ErrorCode::NotImplemented => EngineError::ModelUnsupported { path, reason },
+        _ => EngineError::ModelCorrupt { path, reason },
+    }
+}
+
+fn run_error(error: ort::Error) -> EngineError {
+    EngineError::run_failed(error.message())
+}

@@ -1,0 +1,300 @@
+//! The inference thread's model: loading it, running it, checking it.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::WorkerExit;
+use super::outputs::{Placer, SharedMemory};
+use super::sample::{Checked, Sample};
+use super::service::InterruptSlot;
+use crate::arena::{ArenaLayout, Mapping};
+use crate::error::EngineError;
+use crate::protocol::{FromWorker, Place, ProtocolError, Run, Terms, WireTensor, frame};
+use crate::runtime::{LoadSpec, Loaded, Model, Runtime, RuntimeInfo};
+use crate::tensor::{TensorSpec, TensorView, check_inputs};
+use crate::wire::Outbox;
+
+/// A runtime with at most one model.
+pub(super) struct Engine {
+    runtime: Box<dyn Runtime>,
+    info: Option<RuntimeInfo>,
+    interrupt: InterruptSlot,
+    terms: Option<Terms>,
+    memory: Option<SharedMemory>,
+    model: Option<LoadedModel>,
+}
+
+struct LoadedModel {
+    model: Box<dyn Model>,
+    sample: Option<Sample>,
+    self_check_every: Duration,
+    self_checks: u64,
+    /// When the model last did something.
+    active: Instant,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    pub(super) fn new(runtime: Box<dyn Runtime>, interrupt: InterruptSlot) -> Self {
+        Self {
+            runtime,
+            info: None,
+            interrupt,
+            terms: None,
+            memory: None,
+            model: None,
+        }
+    }
+
+    /// Takes the server's terms and the arena that came with them.
+    pub(super) fn agree(&mut self, terms: Terms, memory: Option<SharedMemory>) {
+        self.terms = Some(terms);
+        self.memory = memory;
+    }
+
+    /// Starts the runtime; returns what to tell the server about it.
+    pub(super) fn start_runtime(&mut self, spec: &LoadSpec) -> FromWorker {
+        match self.runtime.start(&spec.runtime) {
+            Ok(info) => {
+                self.info = Some(info.clone());
+                FromWorker::RuntimeReady(info)
+            }
+            Err(error) => FromWorker::LoadFailed(error),
+        }
+    }
+
+    /// Loads a model in place of the one there is; returns what to tell the server about it.
+    pub(super) fn load(&mut self, spec: &LoadSpec) -> FromWorker {
+        self.interrupt.set(None);
+        self.model = None;
+        match self.try_load(spec) {
+            Ok(loaded) => FromWorker::Loaded(loaded),
+            Err(error) => FromWorker::LoadFailed(error),
+        }
+    }
+
+    /// Runs the model once and appends the answer, which may be an error.
+    ///
+    /// Fails only if the server itself is at fault.
+    pub(super) fn answer(
+        &mut self,
+        run: Run,
+        payload: &[u8],
+        descriptors: &mut VecDeque<OwnedFd>,
+        outbox: &mut Outbox,
+    ) -> Result<(), WorkerExit> {
+        let id = run.id;
+        let attached = attached(&run, descriptors)?;
+        let Some(terms) = &self.terms else {
+            return Err(ProtocolError::Unexpected("run without terms").into());
+        };
+        let (layout, slots, memory) = match &mut self.memory {
+            Some(memory) => {
+                let (layout, inputs, outputs) = memory.split();
+                (Some(layout), Some(inputs), Some(outputs))
+            }
+            None => (None, None, None),
+        };
+        if let Some(slot) = run.slot
+            && !layout.is_some_and(|layout| layout.contains(slot))
+        {
+            return Err(ProtocolError::Unexpected("loan of a slot that is not there").into());
+        }
+        let sources = Sources {
+            payload,
+            layout,
+            slots,
+            attached: attached.as_ref(),
+        };
+        let views = sources.views(&run)?;
+        let placer = Placer {
+            id,
+            slot: run.slot,
+            terms,
+            layout,
+            memory,
+            outbox: &mut *outbox,
+        };
+        let result = views.and_then(|views| match &mut self.model {
+            Some(model) => model.run(&views, placer),
+            None => Err(EngineError::NotLoaded),
+        });
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => Ok(outbox.push(&FromWorker::RunFailed { id, error }, None)?),
+        }
+    }
+
+    /// Returns when an idle model is due to check itself.
+    pub(super) fn idle_until(&self) -> Option<Instant> {
+        let model = self.model.as_ref()?;
+        if model.self_check_every.is_zero() {
+            return None;
+        }
+        model.active.checked_add(model.self_check_every)
+    }
+
+    /// Repeats the warm-up sample; returns the beat, or what differed.
+    pub(super) fn check_itself(&mut self) -> Result<FromWorker, String> {
+        let mut self_checks = 0;
+        if let Some(model) = &mut self.model {
+            model.check_itself()?;
+            self_checks = model.self_checks;
+        }
+        Ok(FromWorker::Beat {
+            idle: true,
+            self_checks,
+        })
+    }
+
+    fn try_load(&mut self, spec: &LoadSpec) -> Result<Loaded, EngineError> {
+        let runtime = self.info.clone().ok_or(EngineError::NotLoaded)?;
+        let started = Instant::now();
+        let mut model = self.runtime.load(spec)?;
+        let load_micros = micros_since(started);
+        self.interrupt.set(model.interrupt());
+
+        let started = Instant::now();
+        let sample = if spec.warm_up {
+            Sample::take(&mut *model)
+        } else {
+            Err("switched off".to_owned())
+        };
+        let warm_up_micros = sample.as_ref().map_or(0, |_| micros_since(started));
+        let (sample, warm_up_skipped) = match sample {
+            Ok(sample) => (Some(sample), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        let inputs = model.inputs().to_vec();
+        let outputs = model.outputs().to_vec();
+        let max_batch_free = inputs.iter().chain(&outputs).all(TensorSpec::is_batchable);
+        self.model = Some(LoadedModel {
+            model,
+            sample,
+            self_check_every: spec.self_check_every,
+            self_checks: 0,
+            active: Instant::now(),
+        });
+        Ok(Loaded {
+            inputs,
+            outputs,
+            load_micros,
+            warm_up_micros,
+            warm_up_skipped,
+            max_batch_free,
+            runtime,
+        })
+    }
+}
+
+// === impl LoadedModel ===
+
+impl LoadedModel {
+    fn run(
+        &mut self,
+        inputs: &[TensorView<'_>],
+        mut placer: Placer<'_>,
+    ) -> Result<(), EngineError> {
+        check_inputs(self.model.inputs(), inputs)?;
+        let started = Instant::now();
+        let result = self.model.run(inputs, &mut |outputs| {
+            placer.place(outputs, micros_since(started))
+        });
+        self.active = Instant::now();
+        result
+    }
+
+    fn check_itself(&mut self) -> Result<(), String> {
+        if let Some(sample) = &mut self.sample {
+            match sample.check(&mut *self.model)? {
+                Checked::Same => self.self_checks += 1,
+                Checked::NotComparable => {
+                    tracing::info!("model is not deterministic, its self-check only runs it");
+                    self.self_checks += 1;
+                }
+            }
+        }
+        self.active = Instant::now();
+        Ok(())
+    }
+}
+
+/// Where the bytes of one run's inputs may lie.
+struct Sources<'a> {
+    payload: &'a [u8],
+    layout: Option<ArenaLayout>,
+    slots: Option<&'a Mapping>,
+    attached: Option<&'a Mapping>,
+}
+
+// === impl Sources ===
+
+impl<'a> Sources<'a> {
+    /// Returns the inputs as views of where they lie.
+    ///
+    /// The outer error is the server's: a place that does not exist. The inner one is the
+    /// client's: bytes that are no tensor.
+    fn views<'r>(
+        &self,
+        run: &'r Run,
+    ) -> Result<Result<Vec<TensorView<'r>>, EngineError>, ProtocolError>
+    where
+        'a: 'r,
+    {
+        let mut views = Vec::with_capacity(run.inputs.len());
+        for input in &run.inputs {
+            let data = self.bytes(run, input)?;
+            match TensorView::try_new(&input.name, input.dtype, &input.shape, data) {
+                Ok(view) => views.push(view),
+                Err(error) => {
+                    return Ok(Err(EngineError::InputMalformed {
+                        input: input.name.clone(),
+                        reason: error.to_string(),
+                    }));
+                }
+            }
+        }
+        Ok(Ok(views))
+    }
+
+    fn bytes(&self, run: &Run, input: &WireTensor) -> Result<&'a [u8], ProtocolError> {
+        let bad = |reason: String| ProtocolError::BadPlace {
+            tensor: input.name.clone(),
+            reason,
+        };
+        let whole = match input.place {
+            Place::Inline => Some(self.payload),
+            Place::Slot(slot) if run.slot == Some(slot) => self
+                .slots
+                .zip(self.layout)
+                .and_then(|(slots, layout)| slots.bytes(layout.inputs(slot.index))),
+            Place::Slot(_) => None,
+            Place::Attached => self.attached.and_then(|file| file.bytes(0..file.len())),
+        };
+        let whole = whole.ok_or_else(|| bad("there is no such place".to_owned()))?;
+        let range = frame::piece(input.offset, input.len, whole.len()).map_err(bad)?;
+        Ok(&whole[range])
+    }
+}
+
+fn attached(run: &Run, descriptors: &mut VecDeque<OwnedFd>) -> Result<Option<Mapping>, WorkerExit> {
+    if run
+        .inputs
+        .iter()
+        .all(|input| input.place != Place::Attached)
+    {
+        return Ok(None);
+    }
+    let descriptor = descriptors
+        .pop_front()
+        .ok_or(ProtocolError::Descriptor("missing"))?;
+    Mapping::readable(descriptor)
+        .map(Some)
+        .map_err(|error| WorkerExit::System(format!("inputs: {error}")))
+}
+
+fn micros_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

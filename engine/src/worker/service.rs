@@ -1,0 +1,177 @@
+//! What the inference thread does: take a message, do what it says, answer.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::WorkerExit;
+use super::connection::{Connection, Woken};
+use super::engine::Engine;
+use super::outputs::SharedMemory;
+use crate::protocol::{FromWorker, ProtocolError, Terms, ToWorker, check_hello};
+use crate::runtime::{Interrupt, Runtime};
+
+/// Where the inference thread leaves what makes its run end early.
+#[derive(Clone, Default)]
+pub(super) struct InterruptSlot {
+    interrupt: Arc<Mutex<Option<Interrupt>>>,
+}
+
+/// How far the conversation has come.
+enum Stage {
+    /// Nothing has been said.
+    Silent,
+    /// The server has said hello and owes its terms.
+    Greeted,
+    /// Everything else may be said.
+    Agreed,
+}
+
+/// Serves one connection; returns why it ended.
+pub(super) fn serve(
+    stream: &UnixStream,
+    runtime: Box<dyn Runtime>,
+    interrupt: &InterruptSlot,
+) -> WorkerExit {
+    let connection = match Connection::new(stream) {
+        Ok(connection) => connection,
+        Err(error) => return WorkerExit::System(error.to_string()),
+    };
+    let service = Service {
+        connection,
+        engine: Engine::new(runtime, interrupt.clone()),
+        stage: Stage::Silent,
+    };
+    match service.serve() {
+        Ok(never) => match never {},
+        Err(exit) => exit,
+    }
+}
+
+enum Never {}
+
+struct Service<'a> {
+    connection: Connection<'a>,
+    engine: Engine,
+    stage: Stage,
+}
+
+// === impl Service ===
+
+impl Service<'_> {
+    fn serve(mut self) -> Result<Never, WorkerExit> {
+        loop {
+            while self.take()? {}
+            match self.connection.wait(self.engine.idle_until())? {
+                Woken::Bytes => {}
+                Woken::Deadline => self.idle()?,
+            }
+        }
+    }
+
+    /// Takes one message, if one has arrived whole.
+    fn take(&mut self) -> Result<bool, WorkerExit> {
+        let Some(incoming) = self.connection.inbox.next::<ToWorker>()? else {
+            return Ok(false);
+        };
+        match (&self.stage, incoming.message) {
+            (Stage::Agreed, ToWorker::Run(run)) => self.engine.answer(
+                run,
+                incoming.payload,
+                incoming.descriptors,
+                &mut self.connection.outbox,
+            )?,
+            (Stage::Agreed, ToWorker::Load(spec)) => {
+                let ready = self.engine.start_runtime(&spec);
+                let started = matches!(ready, FromWorker::RuntimeReady(_));
+                self.say(&ready)?;
+                if started {
+                    let loaded = self.engine.load(&spec);
+                    self.say(&loaded)?;
+                }
+            }
+            (Stage::Agreed, ToWorker::Shutdown) => return Err(WorkerExit::Shutdown),
+            (
+                Stage::Silent,
+                ToWorker::Hello {
+                    protocol,
+                    build_id,
+                    generation,
+                },
+            ) => {
+                // Said in any case, so that the server can tell what it is talking to.
+                self.say(&FromWorker::hello(generation))?;
+                check_hello(protocol, &build_id)?;
+                self.stage = Stage::Greeted;
+            }
+            (Stage::Greeted, ToWorker::Terms(terms)) => {
+                let memory = shared_memory(&terms, incoming.descriptors)?;
+                self.connection.set_frame_cap(terms.frame_cap);
+                self.engine.agree(terms, memory);
+                self.stage = Stage::Agreed;
+            }
+            (_, message) => return Err(ProtocolError::Unexpected(message.kind()).into()),
+        }
+        self.connection.flush()?;
+        Ok(true)
+    }
+
+    fn idle(&mut self) -> Result<(), WorkerExit> {
+        match self.engine.check_itself() {
+            Ok(beat) => self.say(&beat),
+            Err(detail) => {
+                self.say(&FromWorker::SelfCheckFailed {
+                    detail: detail.clone(),
+                })?;
+                Err(WorkerExit::SelfCheckFailed(detail))
+            }
+        }
+    }
+
+    fn say(&mut self, message: &FromWorker) -> Result<(), WorkerExit> {
+        self.connection.outbox.push(message, None)?;
+        self.connection.flush()
+    }
+}
+
+// === impl InterruptSlot ===
+
+impl InterruptSlot {
+    /// Replaces what is called by [`Self::trigger`].
+    pub(super) fn set(&self, interrupt: Option<Interrupt>) {
+        *self.lock() = interrupt;
+    }
+
+    /// Makes the run in progress end early, if the runtime can do that.
+    pub(super) fn trigger(&self) {
+        if let Some(interrupt) = self.lock().as_ref() {
+            interrupt();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Interrupt>> {
+        self.interrupt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<ProtocolError> for WorkerExit {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+fn shared_memory(
+    terms: &Terms,
+    descriptors: &mut VecDeque<OwnedFd>,
+) -> Result<Option<SharedMemory>, WorkerExit> {
+    if terms.slots == 0 {
+        return Ok(None);
+    }
+    let descriptor = descriptors
+        .pop_front()
+        .ok_or(ProtocolError::Descriptor("missing"))?;
+    SharedMemory::map(terms, descriptor).map(Some)
+}

@@ -1,0 +1,221 @@
+//! The command line.
+//!
+//! `impetus serve` is the server; the other commands are for the person in
+//! front of it: `check-config` says what the server would run with, `status`
+//! says how a running one is. `worker` is the server's own re-execution of
+//! itself and is hidden, since nobody else can start one that works.
+//!
+//! Parsing ends in an [`Exit`] rather than in `std::process::exit`, so that
+//! `main` stays the only place that ends the process: help and version are an
+//! orderly end, every misuse is [`Exit::Usage`], the same as wrong configuration.
+//! Both commands here are functions from arguments and streams to an `Exit`.
+
+pub mod check_config;
+pub mod status;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{ConfigError, LogFormat, Period};
+use crate::exit::Exit;
+
+/// A model server that heals itself.
+#[derive(Debug, Parser)]
+#[command(
+    name = "impetus",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Run one model worker; started by the server alone
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+    /// Check the configuration and print what holds in the end
+    CheckConfig(CheckConfigArgs),
+    /// Show how a running server is: actors, models, score
+    Status(StatusArgs),
+}
+
+/// Arguments of `impetus serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// TOML file to configure from; the environment overrules it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Arguments of `impetus worker`, which reads neither file nor environment.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct WorkerArgs {
+    /// Process that started this worker, and with which it ends
+    #[arg(long, value_name = "PID")]
+    pub parent: u32,
+    /// What to log, as in the server's configuration
+    #[arg(long, value_name = "DIRECTIVES", default_value = "info")]
+    pub log_level: String,
+    /// Form of the log
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+}
+
+/// Arguments of `impetus check-config`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckConfigArgs {
+    /// TOML file to check; the environment overrules it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Form of the answer
+    #[arg(long, value_name = "FORMAT", default_value = "toml")]
+    pub output: ConfigOutput,
+    /// Print the reference of all keys as Markdown instead
+    #[arg(long, conflicts_with_all = ["config", "output"])]
+    pub reference: bool,
+}
+
+/// Arguments of `impetus status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Address of the server, or of its health port
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Form of the answer
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub output: StatusOutput,
+    /// Longest wait for the answer
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub timeout: Period,
+}
+
+/// Forms in which `impetus check-config` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConfigOutput {
+    /// A configuration file, with a comment behind each value that somebody set
+    Toml,
+    /// One object of `config`, `sources` and `warnings`
+    Json,
+}
+
+/// Forms in which `impetus status` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatusOutput {
+    /// A tree of actors, in colour in a terminal
+    Human,
+    /// What the server answered
+    Json,
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    ///
+    /// With how to end, after help, version or the mistake has been printed.
+    pub fn read<I>(args: I) -> Result<Self, Exit>
+    where
+        I: IntoIterator<Item: Into<OsString> + Clone>,
+    {
+        Self::try_parse_from(args).map_err(|error| {
+            // Nobody is left to tell when the terminal itself is gone.
+            let _ = error.print();
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Clean,
+                _ => Exit::Usage,
+            }
+        })
+    }
+}
+
+// === impl WorkerArgs ===
+
+impl WorkerArgs {
+    /// Returns the command line, after the program's name, that reads back as these arguments.
+    pub fn command_line(&self) -> Vec<OsString> {
+        let words = [
+            "worker".to_owned(),
+            format!("--parent={}", self.parent),
+            format!("--log-level={}", self.log_level),
+            format!("--log-format={}", self.log_format.as_str()),
+        ];
+        words.into_iter().map(OsString::from).collect()
+    }
+}
+
+/// Prints what is wrong with a configuration, one line for each problem, and returns how to end.
+pub fn refuse_config(error: &ConfigError, err: &mut dyn Write) -> Exit {
+    for line in error.to_string().lines() {
+        // The exit code says it too, should stderr be closed.
+        let _ = writeln!(err, "impetus: {line}");
+    }
+    Exit::Usage
+}
+
+/// Returns the end that belongs to the result of writing the answer: a reader
+/// that has had enough (`impetus status | head`) is no failure.
+fn answered(written: io::Result<()>, exit: Exit) -> Exit {
+    match written {
+        Ok(()) => exit,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
+        Err(_) => Exit::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit_of(words: &[&str]) -> Exit {
+        Cli::read(words).expect_err("this command line ends by itself")
+    }
+
+    #[test]
+    fn every_misuse_ends_with_the_same_code_as_wrong_configuration() {
+        for words in [
+            &["impetus"][..],
+            &["impetus", "serv"],
+            &["impetus", "serve", "--confg", "x"],
+            &["impetus", "status", "--timeout", "5"],
+            &["impetus", "check-config", "--reference", "--output", "json"],
+            &["impetus", "worker"],
+        ] {
+            assert_eq!(exit_of(words), Exit::Usage, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_an_orderly_end() {
+        assert_eq!(exit_of(&["impetus", "--help"]), Exit::Clean);
+        assert_eq!(exit_of(&["impetus", "--version"]), Exit::Clean);
+    }
+
+    #[test]
+    fn a_worker_reads_the_command_line_that_its_parent_makes() {
+        let args = WorkerArgs {
+            parent: 4711,
+            log_level: "info,impetus_engine=debug".to_owned(),
+            log_format: LogFormat::Human,
+        };
+        let mut words = vec![OsString::from("impetus")];
+        words.extend(args.command_line());
+        match Cli::read(words).expect("well-formed").command {
+            Command::Worker(read) => assert_eq!(read, args),
+            other => panic!("read as {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The picture that `impetus status` draws.
+//!
+//! From top to bottom: the tree of actors, the models, the components' scores,
+//! how the last run ended, and at the very end, where the eye is when the
+//! prompt comes back, the verdict in one line with its reasons.
+
+use owo_colors::Style;
+use serde_json::Value;
+
+use super::report::{Model, Report};
+use super::table::{Align, Cell, Table, flow};
+use super::tree;
+use super::words::{ago, bad, faint, good, mebibytes, one_line, scalar, state, warning};
+
+/// Renders a report as coloured text; lines are cut to `width` characters where there is one.
+pub fn render(report: &Report, width: Option<usize>) -> String {
+    let parts = [
+        tree::actors(report, width),
+        models(report, width),
+        components(report, width),
+        verdict(report, width),
+    ];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("\n")
+}
+
+fn models(report: &Report, width: Option<usize>) -> String {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("MODEL", Left),
+        ("VERSION", Left),
+        ("STATE", Left),
+        ("WORKERS", Right),
+        ("MEMORY", Right),
+        ("REASON", Left),
+    ]);
+    for model in report.models.iter().filter(|model| !model.name.is_empty()) {
+        table.row(vec![
+            Cell::plain(one_line(&model.name)),
+            Cell::plain(model.version.as_ref().map(scalar).unwrap_or_default()),
+            state(model.state.as_deref().unwrap_or("unknown")),
+            Cell::plain(workers(model)),
+            Cell::plain(model.memory_bytes.map(mebibytes).unwrap_or_default()),
+            Cell::plain(model.reason.as_deref().map(one_line).unwrap_or_default()),
+        ]);
+    }
+    table.render(width)
+}
+
+fn workers(model: &Model) -> String {
+    match &model.workers {
+        Some(Value::Array(workers)) => workers.len().to_string(),
+        Some(other) => scalar(other),
+        None => String::new(),
+    }
+}
+
+fn components(report: &Report, width: Option<usize>) -> String {
+    if report.components.is_empty() {
+        return String::new();
+    }
+    let scores = report.components.iter().map(|(name, component)| {
+        let style = match component.status.as_deref() {
+            Some("unhealthy") => bad(),
+            Some("degraded") => warning(),
+            _ => Style::new(),
+        };
+        let value = component
+            .score
+            .map_or_else(|| "–".to_owned(), |score| score.to_string());
+        Cell::new(format!("  {name} "), faint()).and(value, style)
+    });
+    let pieces: Vec<Cell> = std::iter::once(Cell::new("SCORES", faint()))
+        .chain(scores)
+        .collect();
+    flow(&pieces, width)
+}
+
+fn verdict(report: &Report, width: Option<usize>) -> String {
+    let mut text = String::new();
+    if let Some(run) = &report.previous_run {
+        let at = run.ended_at.as_deref().or(run.last_seen_at.as_deref());
+        let age = at.and_then(|at| report.seconds_since(at));
+        let when = age
+            .map(|age| format!(" {} ago", ago(age)))
+            .unwrap_or_default();
+        if let Some(reason) = run.reason.as_deref().map(one_line) {
+            let line = format!("previous run ended{when}: {reason}");
+            text.push_str(&flow(&[Cell::new(line, faint())], None));
+        }
+    }
+    for reason in report.reason.iter().chain(&report.reasons) {
+        let line = format!("! {}", one_line(reason));
+        text.push_str(&flow(&[Cell::new(line, bad())], None));
+    }
+    text.push_str(&flow(&headline(report), width));
+    text
+}
+
+fn headline(report: &Report) -> Vec<Cell> {
+    let (mark, style) = match report.status.as_str() {
+        "healthy" => ("●", good()),
+        "degraded" => ("◐", warning()),
+        _ => ("✖", bad()),
+    };
+    let failures = report.consecutive_failures.filter(|failures| *failures > 0);
+    let facts = [
+        report.score.map(|score| format!("score {score}")),
+        report
+            .version
+            .as_ref()
+            .map(|version| format!("impetus {version}")),
+        report.environment.clone(),
+        report.uptime_seconds.map(|up| format!("up {}", ago(up))),
+        report
+            .heartbeat_age_seconds
+            .map(|age| format!("last beat {} ago", ago(age))),
+        failures.map(|failures| format!("unhealthy {failures} times in a row")),
+    ];
+    let facts = facts.into_iter().flatten();
+    let facts = facts.map(|fact| Cell::new(format!(" · {}", one_line(&fact)), faint()));
+    let verdict = Cell::new(format!("{mark} {}", one_line(&report.status)), style.bold());
+    std::iter::once(verdict).chain(facts).collect()
+}

@@ -1,0 +1,192 @@
+//! Everything about the server that can be set, in one tree of types.
+//!
+//! **Why one tree.** The struct is the single place where a key exists: its doc
+//! comment is the reference page, its attributes are its bounds, its `Default`
+//! is what holds when nobody says anything. The [`Catalogue`] is read from it
+//! by way of its JSON schema, and everything that speaks about keys (the
+//! loader's errors, the environment's names, `impetus check-config`, the page
+//! in `docs/`) asks the catalogue. So a key cannot be undocumented, unbounded
+//! by accident, or known to one layer and not to another.
+//!
+//! **Layers.** Defaults, then the file, then the environment; a later one wins,
+//! key by key. Each value remembers where it came from, so that an error can
+//! name the line or the variable, and `check-config` can say whose word won.
+//!
+//! **Invariant.** A [`Config`] that [`Config::load`] returned has passed every
+//! bound and every rule between keys; nobody checks again later.
+//!
+//! **How it fails.** All problems are found in one go and returned together,
+//! each with its key, its origin and, for a slip of the pen, the key that was
+//! probably meant. Nothing wrong is ever replaced by a default. Names of
+//! variables that merely begin like ours are the one exception, because
+//! Kubernetes injects such names unasked; they become a [`Warning`].
+//!
+//! The process environment is read here, by [`process_environment`], and
+//! nowhere else.
+
+mod catalogue;
+mod edge;
+mod effective;
+mod environment;
+mod error;
+mod file;
+mod health;
+mod lifecycle;
+mod load;
+mod log;
+mod models;
+mod reference;
+mod runtime_library;
+mod storage;
+mod units;
+mod validate;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use catalogue::{Bound, Catalogue, Key, Kind, Section};
+pub use edge::{GrpcConfig, HttpConfig};
+pub use effective::{as_json, as_toml};
+pub use environment::{Warning, process_environment};
+pub use error::{ConfigError, Problem};
+pub use health::{HealthConfig, READINESS_CHECKS};
+pub use lifecycle::{FaultsConfig, LifecycleConfig, SupervisionConfig};
+pub use load::{LoadArgs, Loaded, Source, Sources};
+pub use log::{LogConfig, LogFormat};
+pub use models::{Isolation, ModelsConfig, RuntimeConfig};
+pub use reference::reference;
+pub use runtime_library::{RuntimeLibraryMissing, SearchPlaces, resolve_runtime_library};
+pub use storage::{DataConfig, PredlogConfig, Readiness};
+pub use units::{Bytes, InvalidUnit, Period};
+pub use validate::Violation;
+
+/// The configuration of one server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Name of the environment, as health answers and logs repeat it.
+    pub environment: String,
+    /// Address to listen on: an IP address or a host name. The container image sets `0.0.0.0`.
+    pub host: String,
+    /// Port for HTTP. 0 = any free one; the start-up banner says which.
+    pub port: u16,
+    /// How much is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or directives such as `info,impetus_actors=debug`.
+    pub log_level: String,
+    /// Which of the two services this process is.
+    pub role: Role,
+    /// The log on stderr.
+    pub log: LogConfig,
+    /// The HTTP server on the main port.
+    pub http: HttpConfig,
+    /// gRPC: `grpc.health.v1` Check and Watch.
+    pub grpc: GrpcConfig,
+    /// The health plane: when something counts as stale, failing, unready.
+    pub health: HealthConfig,
+    /// The models and the workers that run them.
+    pub models: ModelsConfig,
+    /// The native model runtime.
+    pub runtime: RuntimeConfig,
+    /// Where the server writes.
+    pub data: DataConfig,
+    /// The prediction log.
+    pub predlog: PredlogConfig,
+    /// The steps from SIGTERM to the end, in their order, each with its own deadline.
+    pub lifecycle: LifecycleConfig,
+    /// The supervision of actors.
+    pub supervision: SupervisionConfig,
+    /// Fault injection, for game days.
+    pub faults: FaultsConfig,
+}
+
+/// Which service a process is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Inference and logging in one process.
+    #[default]
+    Both,
+    /// The inference service alone.
+    Inference,
+    /// The logging service alone.
+    Logging,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Loads the configuration from its layers: defaults, file, environment.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or is not TOML, or else with every wrong
+    /// key and value of file and environment together.
+    pub fn load<E>(args: LoadArgs<E>) -> Result<Loaded, ConfigError>
+    where
+        E: IntoIterator<Item = (String, String)>,
+    {
+        load::load(args)
+    }
+
+    /// Checks every bound and every rule between keys.
+    ///
+    /// # Errors
+    ///
+    /// With every violation, each naming its keys.
+    pub fn validate(&self) -> Result<(), Vec<Violation>> {
+        validate::validate(self)
+    }
+
+    /// Returns the address of the health thread: its own, or else the server's.
+    pub fn health_host(&self) -> &str {
+        match self.health.host.as_str() {
+            "" => &self.host,
+            own => own,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            environment: "development".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: 8080,
+            log_level: "info".to_owned(),
+            role: Role::Both,
+            log: LogConfig::default(),
+            http: HttpConfig::default(),
+            grpc: GrpcConfig::default(),
+            health: HealthConfig::default(),
+            models: ModelsConfig::default(),
+            runtime: RuntimeConfig::default(),
+            data: DataConfig::default(),
+            predlog: PredlogConfig::default(),
+            lifecycle: LifecycleConfig::default(),
+            supervision: SupervisionConfig::default(),
+            faults: FaultsConfig::default(),
+        }
+    }
+}
+
+// === impl Role ===
+
+impl Role {
+    /// Returns whether this process answers `/predict`.
+    pub const fn infers(self) -> bool {
+        matches!(self, Self::Both | Self::Inference)
+    }
+
+    /// Returns whether this process answers `/log` and `/stats`.
+    pub const fn logs(self) -> bool {
+        matches!(self, Self::Both | Self::Logging)
+    }
+
+    /// Returns what `/health` calls this service.
+    pub const fn service(self) -> &'static str {
+        match self {
+            Self::Both => "impetus",
+            Self::Inference => "inference-service",
+            Self::Logging => "logging-service",
+        }
+    }
+}

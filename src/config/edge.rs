@@ -1,0 +1,82 @@
+//! The listening side: HTTP, and gRPC for health checks.
+//!
+//! Every number here bounds what a stranger can make the server hold: sockets,
+//! bytes, time. None of them may be switched off.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::{Bytes, Period};
+
+/// The HTTP server on the main port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Request worker threads. 0 = as many as the CPU quota allows, at least 2.
+    #[schemars(range(max = 1024))]
+    pub workers: usize,
+    /// Largest request body. A larger one is refused with 413.
+    #[schemars(extend("x-min" = "1KiB", "x-max" = "4GiB"))]
+    pub max_body: Bytes,
+    /// Most pixels of a picture. One with more is refused with 413 before it is decoded.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub max_image_pixels: u64,
+    /// Longest time from the end of a request's head to the first byte of its answer, waiting for a worker included.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub request_timeout: Period,
+    /// Longest time a client may take to send the head of a request.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub client_header_timeout: Period,
+    /// How long an idle connection is kept open. Longer than the idle time of the load balancer in front, or it meets closed connections.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub keep_alive: Period,
+    /// Most connections open at one time, over all workers. Further ones wait in the backlog.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: usize,
+    /// Connections that the kernel holds until a worker accepts them.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub backlog: u32,
+}
+
+/// gRPC: `grpc.health.v1` Check and Watch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrpcConfig {
+    /// Port for gRPC. 0 = none.
+    pub port: u16,
+}
+
+// === impl HttpConfig ===
+
+impl HttpConfig {
+    /// Returns how many worker threads to start where the CPU quota is worth `cores` cores.
+    pub fn workers_for(&self, cores: usize) -> usize {
+        match self.workers {
+            0 => cores.max(2),
+            fixed => fixed,
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            max_body: Bytes::mib(64),
+            max_image_pixels: 32 * 1024 * 1024,
+            request_timeout: Period::secs(30),
+            client_header_timeout: Period::secs(5),
+            keep_alive: Period::secs(75),
+            max_connections: 10_000,
+            backlog: 1024,
+        }
+    }
+}
+
+// === impl GrpcConfig ===
+
+impl Default for GrpcConfig {
+    fn default() -> Self {
+        Self { port: 9000 }
+    }
+}

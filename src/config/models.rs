@@ -1,0 +1,127 @@
+//! Where models come from, and what each may cost.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::units::{Bytes, Period};
+
+/// The models and the workers that run them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelsConfig {
+    /// Folder of the models, one folder per model. Read only; may be shared.
+    pub dir: PathBuf,
+    /// How often the folder is compared with what is loaded.
+    #[schemars(extend("x-min" = "10ms"))]
+    pub poll_every: Period,
+    /// Models that must be usable for the server to be ready. Empty = the only model, when there is just one.
+    pub required: Vec<String>,
+    /// Workers per model. 0 = one per core that the CPU quota allows, at most 4.
+    #[schemars(range(max = 256))]
+    pub workers: usize,
+    /// Threads with which one worker computes one batch. More of them shorten a single long request; more workers serve more requests.
+    #[schemars(range(min = 1, max = 256))]
+    pub threads: usize,
+    /// What a worker is. `process` survives a crash of the runtime; `thread` is for comparison and takes the server down with it.
+    pub isolation: Isolation,
+    /// Requests that may wait per model. Further ones are refused with `Retry-After`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub queue: usize,
+    /// Most requests stacked into one run, where the graph leaves its first dimension free.
+    #[schemars(range(min = 1, max = 4096))]
+    pub max_batch: usize,
+    /// Batches that a worker holds at one time, so that it need not wait for the next one.
+    #[schemars(range(min = 1, max = 16))]
+    pub in_flight: usize,
+    /// Longest time for a worker to start, load its model and warm it up.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub load_timeout: Period,
+    /// Longest time for one run. A worker that takes longer is killed and its requests are run again.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub run_timeout: Period,
+    /// How often one request may be run again after it lost its worker.
+    #[schemars(range(max = 10))]
+    pub retries: u32,
+    /// Least time that a model which has lost its last worker counts as recovering, however fast it was loaded last; otherwise 1.5 times its last load.
+    pub recovery_floor: Period,
+    /// How often an idle worker runs its warm-up sample and compares the result.
+    #[schemars(extend("x-min" = "10ms"))]
+    pub self_check_every: Period,
+    /// Pause before the second restart of a worker and before a failed load is tried again. The first restart is immediate.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub backoff_min: Period,
+    /// Longest pause between two such attempts, of which there is no last one.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub backoff_max: Period,
+    /// Size of one slot of the memory shared with a worker. A batch that is larger gets a mapping of its own.
+    #[schemars(extend("x-min" = "64KiB", "x-max" = "1GiB"))]
+    pub slot_bytes: Bytes,
+    /// Largest output of one run. A larger one fails that run.
+    #[schemars(extend("x-min" = "64KiB", "x-max" = "4GiB"))]
+    pub output_cap: Bytes,
+    /// How long a worker may take to end when it is asked to, before it is killed.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub shutdown_timeout: Period,
+}
+
+/// What stands between a model and the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// A process per worker.
+    #[default]
+    Process,
+    /// A thread of the server per worker.
+    Thread,
+}
+
+/// The native model runtime.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuntimeConfig {
+    /// Path of the ONNX Runtime library. Empty = look beside the binary, in `.onnxruntime` two folders above it and in the working folder, then where the system keeps libraries.
+    pub library: PathBuf,
+}
+
+// === impl ModelsConfig ===
+
+impl ModelsConfig {
+    /// Returns how many workers a model gets where the CPU quota is worth `cores` cores.
+    ///
+    /// Several sessions of one thread outrun one session of several threads on
+    /// small models; past four, each further one costs more memory than it earns.
+    pub fn workers_for(&self, cores: usize) -> usize {
+        match self.workers {
+            0 => cores.clamp(1, 4),
+            fixed => fixed,
+        }
+    }
+}
+
+impl Default for ModelsConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("models"),
+            poll_every: Period::secs(2),
+            required: Vec::new(),
+            workers: 0,
+            threads: 1,
+            isolation: Isolation::Process,
+            queue: 512,
+            max_batch: 8,
+            in_flight: 2,
+            load_timeout: Period::secs(120),
+            run_timeout: Period::secs(30),
+            retries: 2,
+            recovery_floor: Period::secs(1),
+            self_check_every: Period::secs(10),
+            backoff_min: Period::millis(100),
+            backoff_max: Period::secs(30),
+            slot_bytes: Bytes::mib(4),
+            output_cap: Bytes::mib(256),
+            shutdown_timeout: Period::secs(5),
+        }
+    }
+}

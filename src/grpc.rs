@@ -1,0 +1,78 @@
+//! gRPC: `grpc.health.v1`, Check and Watch.
+//!
+//! The empty service name and `readiness` answer as `/api/health/ready` does, `liveness` as
+//! `/api/health/live`; each model is a service of its own name. The answers are brought up to
+//! date once a second, and Watch streams every change.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::Server;
+use tonic_health::server::{health_reporter, HealthReporter};
+use tonic_health::ServingStatus;
+use tracing::error;
+
+use crate::health::HealthPlane;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Starts the gRPC server on a thread of its own, on a socket that listens already.
+///
+/// # Errors
+/// The operating system has no thread left.
+pub fn start(plane: Arc<HealthPlane>, listener: TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("grpc".to_owned()).spawn(move || {
+        if let Err(problem) = runtime.block_on(serve(plane, listener)) {
+            error!(%problem, "the grpc server has ended");
+        }
+    })?;
+    Ok(())
+}
+
+async fn serve(plane: Arc<HealthPlane>, listener: TcpListener) -> anyhow::Result<()> {
+    let (reporter, service) = health_reporter();
+    tokio::spawn(keep_up_to_date(plane, reporter));
+    let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?);
+    Server::builder()
+        .timeout(Duration::from_secs(30))
+        .max_concurrent_streams(128)
+        .add_service(service)
+        .serve_with_incoming(incoming)
+        .await?;
+    Ok(())
+}
+
+async fn keep_up_to_date(plane: Arc<HealthPlane>, mut reporter: HealthReporter) {
+    let mut known = BTreeSet::new();
+    let mut tick = tokio::time::interval(EVERY);
+    loop {
+        tick.tick().await;
+        let ready = plane.is_ready();
+        reporter.set_service_status("", status(ready)).await;
+        reporter.set_service_status("readiness", status(ready)).await;
+        reporter.set_service_status("liveness", status(plane.live().alive)).await;
+        let models = plane.facts().models.all;
+        let now: BTreeSet<String> = models.iter().map(|model| model.name.clone()).collect();
+        for gone in known.difference(&now) {
+            reporter.clear_service_status(gone).await;
+        }
+        for model in &models {
+            reporter.set_service_status(&model.name, status(model.state.is_usable())).await;
+        }
+        known = now;
+    }
+}
+
+fn status(well: bool) -> ServingStatus {
+    if well {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    }
+}

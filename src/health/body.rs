@@ -1,0 +1,198 @@
+//! The bodies of the health endpoints, field by field as the contract has them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use impetus_actors::serving::ModelStatus;
+use impetus_supervision::StatusNode;
+use serde::Serialize;
+use serde_json::Value;
+use time::format_description::well_known::Rfc3339;
+use time::OffsetDateTime;
+
+use super::facts::{Exhibits, Facts};
+use super::fold::{self, Readiness, Rules};
+use super::score::{self, Component, Grade};
+
+/// `GET /api/health/live`.
+#[derive(Debug, Serialize)]
+pub struct LiveBody {
+    /// The verdict.
+    pub alive: bool,
+    timestamp: String,
+    uptime_seconds: f64,
+    last_heartbeat: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// `GET /api/health/ready`.
+#[derive(Debug, Serialize)]
+pub struct ReadyBody {
+    /// The verdict.
+    pub ready: bool,
+    timestamp: String,
+    checks: BTreeMap<String, bool>,
+    message: &'static str,
+    /// Everything that speaks against it.
+    pub reasons: Vec<String>,
+}
+
+/// `GET /api/health/startup`.
+#[derive(Debug, Serialize)]
+pub struct StartupBody {
+    /// Whether the supervision tree has come to stand.
+    pub started: bool,
+    timestamp: String,
+    uptime_seconds: f64,
+}
+
+/// `GET /api/health`.
+#[derive(Debug, Serialize)]
+pub struct HealthBody {
+    /// The verdict.
+    pub status: Grade,
+    timestamp: String,
+    uptime_seconds: f64,
+    last_heartbeat: Option<String>,
+    heartbeat_age_seconds: Option<f64>,
+    consecutive_failures: u64,
+    version: &'static str,
+    environment: String,
+}
+
+/// `GET /api/health/status`.
+#[derive(Debug, Serialize)]
+pub struct StatusBody {
+    #[serde(flatten)]
+    health: HealthBody,
+    score: u8,
+    phase: &'static str,
+    components: BTreeMap<&'static str, Component>,
+    actors: Vec<StatusNode>,
+    models: Vec<ModelStatus>,
+    previous_run: Option<Value>,
+}
+
+/// What a body needs beside the facts.
+#[derive(Debug, Clone)]
+pub struct Frame<'a> {
+    /// The numbers.
+    pub rules: &'a Rules,
+    /// Name of the environment.
+    pub environment: &'a str,
+    /// Unhealthy evaluations in a row.
+    pub consecutive_failures: u64,
+    /// Other names of checks: alias to check.
+    pub aliases: &'a BTreeMap<String, String>,
+}
+
+/// Formats a wall-clock time as RFC 3339 in UTC, to the millisecond.
+#[must_use]
+pub fn timestamp(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    let whole = at.replace_millisecond(at.millisecond()).unwrap_or(at);
+    whole.format(&Rfc3339).expect("a time of this age can be formatted")
+}
+
+/// Makes the body of `GET /api/health/live`.
+#[must_use]
+pub fn live(facts: &Facts, rules: &Rules) -> LiveBody {
+    let liveness = fold::live(facts, rules);
+    LiveBody {
+        alive: liveness.holds(),
+        timestamp: timestamp(facts.now),
+        uptime_seconds: seconds(facts.uptime),
+        last_heartbeat: facts.heartbeat.at.map(timestamp),
+        reason: liveness.reason,
+    }
+}
+
+/// Makes the body of `GET /api/health/ready`.
+#[must_use]
+pub fn ready(facts: &Facts, readiness: &Readiness, frame: &Frame<'_>) -> ReadyBody {
+    let named: BTreeMap<&str, bool> = readiness.checks.iter().map(|c| (c.name, c.holds)).collect();
+    let mut checks: BTreeMap<String, bool> =
+        named.iter().map(|(name, holds)| ((*name).to_owned(), *holds)).collect();
+    for (alias, of) in frame.aliases {
+        if let Some(holds) = named.get(of.as_str()) {
+            checks.insert(alias.clone(), *holds);
+        }
+    }
+    let ready = readiness.holds();
+    ReadyBody {
+        ready,
+        timestamp: timestamp(facts.now),
+        checks,
+        message: if ready { "Ready" } else { "Not ready" },
+        reasons: readiness.reasons(),
+    }
+}
+
+/// Makes the body of `GET /api/health/startup`.
+#[must_use]
+pub fn startup(facts: &Facts) -> StartupBody {
+    StartupBody {
+        started: facts.started,
+        timestamp: timestamp(facts.now),
+        uptime_seconds: seconds(facts.uptime),
+    }
+}
+
+/// Makes the body of `GET /api/health`.
+#[must_use]
+pub fn health(facts: &Facts, frame: &Frame<'_>) -> HealthBody {
+    health_of(facts, frame, fold::overall(facts, frame.rules).grade)
+}
+
+/// Makes the body of `GET /api/health/status`.
+#[must_use]
+pub fn status(facts: &Facts, frame: &Frame<'_>, exhibits: Exhibits) -> StatusBody {
+    let overall = fold::overall(facts, frame.rules);
+    StatusBody {
+        health: health_of(facts, frame, overall.grade),
+        score: overall.score,
+        phase: facts.phase.as_str(),
+        components: overall.components.into_iter().collect(),
+        actors: exhibits.actors,
+        models: facts.models.all.clone(),
+        previous_run: exhibits.previous_run,
+    }
+}
+
+fn health_of(facts: &Facts, frame: &Frame<'_>, grade: Grade) -> HealthBody {
+    HealthBody {
+        status: grade,
+        timestamp: timestamp(facts.now),
+        uptime_seconds: seconds(facts.uptime),
+        last_heartbeat: facts.heartbeat.at.map(timestamp),
+        heartbeat_age_seconds: facts.heartbeat.age.map(seconds),
+        consecutive_failures: frame.consecutive_failures,
+        version: env!("CARGO_PKG_VERSION"),
+        environment: frame.environment.to_owned(),
+    }
+}
+
+fn seconds(duration: Duration) -> f64 {
+    score::round(duration.as_secs_f64())
+}
+
+// === impl LiveBody ===
+
+impl LiveBody {
+    /// Returns why it is not alive.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+}
+
+// === impl StatusBody ===
+
+impl StatusBody {
+    /// Returns the verdict.
+    #[must_use]
+    pub fn grade(&self) -> Grade {
+        self.health.status
+    }
+}

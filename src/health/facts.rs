@@ -1,0 +1,113 @@
+//! What is known at one moment, as plain data.
+//!
+//! Collecting is one thing and judging another: the judgement in [`fold`](super::fold) is a pure
+//! function of this, so every verdict can be tested by writing down the facts.
+
+use std::time::{Duration, SystemTime};
+
+use impetus_actors::serving::ModelStatus;
+use impetus_supervision::StatusNode;
+use serde_json::Value;
+
+use super::Phase;
+
+/// The facts.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Wall-clock time; for people.
+    pub now: SystemTime,
+    /// Time since the process started.
+    pub uptime: Duration,
+    /// Whether the supervision tree stands: every child of the root has been started once.
+    pub started: bool,
+    /// Where the process is between its start and its end.
+    pub phase: Phase,
+    /// When the heart last beat.
+    pub heartbeat: Beat,
+    /// Time since the root supervisor last turned; `None` before it first did.
+    pub root_age: Option<Duration>,
+    /// Which significant actor was given up and why.
+    pub given_up: Option<GivenUp>,
+    /// Significant actors that have been silent beyond their time to live.
+    pub unknown: Vec<String>,
+    /// For how long each HTTP worker has stood still.
+    pub edge: Vec<Duration>,
+    /// Models and the folder they come from.
+    pub models: ModelFacts,
+    /// Name and version of the runtime that an engine process has loaded.
+    pub runtime: Option<String>,
+    /// Memory, as far as it could be read.
+    pub memory: Option<MemoryFacts>,
+    /// Use of the CPU in percent of what may be used.
+    pub cpu_percent: Option<f64>,
+    /// The database of the prediction log; `None` where this process does not keep one.
+    pub database: Option<DatabaseFacts>,
+}
+
+/// When the heart last beat.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beat {
+    /// Time since the last beat; `None` before the first.
+    pub age: Option<Duration>,
+    /// Wall-clock time of the last beat.
+    pub at: Option<SystemTime>,
+}
+
+/// A significant actor that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Its name.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is known of the models.
+#[derive(Debug, Clone, Default)]
+pub struct ModelFacts {
+    /// Whether this process serves models at all.
+    pub served_here: bool,
+    /// Whether the model folder has been looked at once.
+    pub scanned: bool,
+    /// What was wrong with the folder when it was last looked at.
+    pub source_problem: Option<String>,
+    /// Every model.
+    pub all: Vec<ModelStatus>,
+    /// Models named as required that are not there.
+    pub missing: Vec<String>,
+}
+
+/// What is known of memory.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryFacts {
+    /// Working set in percent of the limit.
+    pub percent: f64,
+    /// Working set in bytes.
+    pub used_bytes: u64,
+    /// Limit in bytes.
+    pub limit_bytes: u64,
+    /// Resident memory of the server process itself in bytes.
+    pub resident_bytes: u64,
+    /// The verdict of the rule with hysteresis.
+    pub available: bool,
+}
+
+/// What is known of the database.
+#[derive(Debug, Clone)]
+pub struct DatabaseFacts {
+    /// Whether its schema stands.
+    pub initialized: bool,
+    /// Whether it answered when it was last asked.
+    pub connected: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+/// What the status shows beside the facts that are judged.
+#[derive(Debug, Clone, Default)]
+pub struct Exhibits {
+    /// The actors as a tree.
+    pub actors: Vec<StatusNode>,
+    /// How the last run ended.
+    pub previous_run: Option<Value>,
+}

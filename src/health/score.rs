@@ -1,0 +1,209 @@
+//! The published rule by which each component gets its score.
+//!
+//! | component | 100 | falls | 0 |
+//! |---|---|---|---|
+//! | memory | up to 80% of the limit | evenly to 50 at the unready limit (95%) | `memory_available` is false |
+//! | cpu | up to 80% | evenly to 50 at 100% | never; never required |
+//! | heartbeat | last beat within 3 intervals | evenly to 50 at the stale limit (15 s) | beyond it |
+//! | models | every model that is required is ready, and all others too | 70 when one is degraded or an optional one is not ready; 60 while one loads for the first time | a required one is not usable |
+//! | runtime | an engine process has loaded it | 60 while none has, during the first load | models failed before it was loaded |
+//! | database | answers | 60 when it does not | never: predictions wait for it |
+//! | registry | not configured | | never |
+//! | edge | every HTTP worker turned within 5 s | 70 when one has not | all have stood still for the limit (30 s) |
+//!
+//! Under 50 is unhealthy, under 80 degraded; the overall score is the worst required component's.
+
+use std::time::Duration;
+
+use impetus_actors::serving::ModelState;
+use serde::Serialize;
+use serde_json::{json, Map, Value};
+
+use super::facts::Facts;
+use super::fold::Rules;
+
+/// An HTTP worker that has not turned for this long is named in the status.
+const EDGE_LATE: Duration = Duration::from_secs(5);
+
+/// Healthy, degraded or unhealthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// All is well.
+    Healthy,
+    /// It works, but somebody should know.
+    Degraded,
+    /// It does not work.
+    Unhealthy,
+}
+
+/// A component's score.
+#[derive(Debug, Clone, Serialize)]
+pub struct Component {
+    /// The grade that follows from the score.
+    pub status: Grade,
+    /// 0 to 100.
+    pub score: u8,
+    /// What it was taken from.
+    pub detail: Map<String, Value>,
+    #[serde(skip)]
+    pub(super) required: bool,
+}
+
+/// Every component, under its name, in the order of the contract.
+pub(super) fn components(facts: &Facts, rules: &Rules) -> Vec<(&'static str, Component)> {
+    let make = |(score, detail): (u8, Value), required| Component {
+        status: rules.grade(score),
+        score,
+        detail: match detail {
+            Value::Object(map) => map,
+            other => Map::from_iter([("value".to_owned(), other)]),
+        },
+        required,
+    };
+    vec![
+        ("memory", make(memory(facts, rules), true)),
+        ("cpu", make(cpu(facts), false)),
+        ("heartbeat", make(heartbeat(facts, rules), true)),
+        ("models", make(models(facts, rules), true)),
+        ("runtime", make(runtime(facts), true)),
+        ("database", make(database(facts), true)),
+        ("registry", make((100, json!({"state": "not_configured"})), false)),
+        ("edge", make(edge(facts, rules), true)),
+    ]
+}
+
+fn memory(facts: &Facts, rules: &Rules) -> (u8, Value) {
+    let Some(memory) = facts.memory else {
+        return (100, json!({"reason": "not measured yet"}));
+    };
+    let score = if memory.available {
+        falling(memory.percent, 80.0, rules.memory_unready_percent)
+    } else {
+        0
+    };
+    let detail = json!({
+        "percent": round(memory.percent),
+        "used_bytes": memory.used_bytes,
+        "limit_bytes": memory.limit_bytes,
+        "server_resident_bytes": memory.resident_bytes,
+    });
+    (score, detail)
+}
+
+fn cpu(facts: &Facts) -> (u8, Value) {
+    match facts.cpu_percent {
+        Some(percent) => (falling(percent, 80.0, 100.0), json!({"percent": round(percent)})),
+        None => (100, json!({"reason": "not measured yet"})),
+    }
+}
+
+fn heartbeat(facts: &Facts, rules: &Rules) -> (u8, Value) {
+    let age = facts.heartbeat.age.unwrap_or(facts.uptime).as_secs_f64();
+    let fresh = rules.heartbeat_interval.as_secs_f64() * 3.0;
+    let stale = rules.heartbeat_stale_after.as_secs_f64();
+    let score = if age > stale { 0 } else { falling(age, fresh.min(stale), stale) };
+    (score, json!({"age_seconds": round(age)}))
+}
+
+fn models(facts: &Facts, rules: &Rules) -> (u8, Value) {
+    let models = &facts.models;
+    let count = |state| models.all.iter().filter(|m| m.state == state).count();
+    let mut detail = json!({
+        "configured": models.all.len(),
+        "ready": count(ModelState::Ready),
+        "degraded": count(ModelState::Degraded),
+        "failed": count(ModelState::Failed),
+    });
+    if let Some(problem) = &models.source_problem {
+        detail["source_problem"] = json!(problem);
+    }
+    let reasons: Map<String, Value> = models
+        .all
+        .iter()
+        .filter(|m| !m.reason.is_empty())
+        .map(|m| (m.name.clone(), json!(m.reason)))
+        .collect();
+    if !reasons.is_empty() {
+        detail["reasons"] = Value::Object(reasons);
+    }
+    if !models.served_here {
+        return (100, json!({"state": "not_served_here"}));
+    }
+    if !models.missing.is_empty() {
+        detail["missing"] = json!(models.missing);
+    }
+    (models_score(facts, rules), detail)
+}
+
+fn models_score(facts: &Facts, rules: &Rules) -> u8 {
+    let models = &facts.models;
+    let first_load = |state| matches!(state, ModelState::Absent | ModelState::Loading | ModelState::Warming | ModelState::Downloading);
+    let nothing_yet = models.all.is_empty() && !models.scanned;
+    let required_down = models.all.iter().filter(|m| m.required && !m.state.is_usable());
+    if required_down.clone().any(|m| !first_load(m.state)) || !models.missing.is_empty() {
+        return 0;
+    }
+    if nothing_yet || required_down.count() > 0 {
+        return 60;
+    }
+    if models.all.is_empty() && rules.require_model {
+        return 0;
+    }
+    if models.all.iter().all(|m| m.state == ModelState::Ready) {
+        100
+    } else {
+        70
+    }
+}
+
+fn runtime(facts: &Facts) -> (u8, Value) {
+    if !facts.models.served_here {
+        return (100, json!({"state": "not_used_here"}));
+    }
+    match &facts.runtime {
+        Some(runtime) => (100, json!({"runtime": runtime})),
+        None if facts.models.all.iter().any(|m| m.state == ModelState::Failed) => {
+            (0, json!({"reason": "no engine process has loaded a runtime"}))
+        }
+        None => (60, json!({"reason": "no engine process has loaded a runtime yet"})),
+    }
+}
+
+fn database(facts: &Facts) -> (u8, Value) {
+    match &facts.database {
+        None => (100, json!({"state": "not_used_here"})),
+        Some(database) if database.connected => (100, json!({"state": "connected"})),
+        Some(database) => {
+            let reason = database.reason.as_deref().unwrap_or("not asked yet");
+            (60, json!({"state": "unavailable", "reason": reason}))
+        }
+    }
+}
+
+fn edge(facts: &Facts, rules: &Rules) -> (u8, Value) {
+    let late = facts.edge.iter().filter(|age| **age > EDGE_LATE).count();
+    let detail = json!({"workers": facts.edge.len(), "standing_still": late});
+    let score = if rules.edge_stalled(facts) {
+        0
+    } else if late > 0 {
+        70
+    } else {
+        100
+    };
+    (score, detail)
+}
+
+/// 100 up to `from`, 50 at `to`, even in between, and never below 50.
+fn falling(value: f64, from: f64, to: f64) -> u8 {
+    if value <= from {
+        return 100;
+    }
+    let way = if to > from { ((value - from) / (to - from)).min(1.0) } else { 1.0 };
+    // Between 50 and 100 by construction.
+    (100.0 - 50.0 * way).round() as u8
+}
+
+pub(super) fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}

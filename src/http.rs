@@ -1,0 +1,128 @@
+//! Everything over HTTP.
+//!
+//! Only this module and `grpc` know status codes. Handlers read snapshots and hand requests to the
+//! serving path; none of them waits for an actor except `POST /log`, whose answer is the commit.
+
+pub mod error;
+mod faults;
+mod health;
+mod metrics;
+mod models;
+mod predict;
+mod predlog;
+mod request;
+pub mod server;
+mod services;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web;
+use impetus_actors::outcomes::Outcomes;
+use impetus_actors::predlog::PredictionLog;
+use impetus_actors::serving::Catalog;
+use impetus_supervision::FaultKit;
+
+use crate::config::{Config, Role};
+use crate::health::{HealthPlane, Lifecycle};
+
+/// What every handler works with.
+#[derive(Clone)]
+pub struct AppState {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What the server says about itself.
+    pub plane: Arc<HealthPlane>,
+    /// The models.
+    pub catalog: Arc<Catalog>,
+    /// How executions ended and how long requests took.
+    pub outcomes: Arc<Outcomes>,
+    /// The prediction log, where this process keeps one.
+    pub predlog: Option<PredictionLog>,
+    /// Work that has come in.
+    pub traffic: Arc<Traffic>,
+    /// The phase of the process.
+    pub lifecycle: Arc<Lifecycle>,
+    /// Fault injection, where it is enabled.
+    pub faults: Option<FaultKit>,
+}
+
+/// Work requests: how many there were, and how many are being answered.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    total: AtomicU64,
+    in_flight: AtomicUsize,
+}
+
+// === impl AppState ===
+
+impl AppState {
+    /// Returns which services this process is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.config.role
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.config.http.request_timeout.get()
+    }
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    /// Returns how many work requests have come in since the start.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many requests of any kind are being answered.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Counts a request as being answered until the returned guard is dropped.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(Arc::clone(self))
+    }
+
+    fn count_work(&self) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub struct InFlight(Arc<Traffic>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Routes of the health plane, the same on both ports.
+pub fn health_routes(config: &mut web::ServiceConfig) {
+    health::routes(config);
+    services::routes(config);
+    metrics::routes(config);
+}
+
+/// Routes of the main port beside the health plane's.
+pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
+    models::routes(config);
+    if state.role().infers() {
+        predict::routes(config, &state.config.http);
+    }
+    if state.predlog.is_some() {
+        predlog::routes(config, &state.config.http);
+    }
+    if state.faults.is_some() {
+        faults::routes(config);
+    }
+}

@@ -1,0 +1,137 @@
+//! Errors as clients see them: a status code, and a body that says what, why and what to do.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use impetus_actors::serving::{Fault, ServeError};
+use impetus_engine::EngineError;
+use serde::Serialize;
+
+/// An answer that is not the one that was asked for.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    retry_after: Option<Duration>,
+    details: Vec<Detail>,
+}
+
+/// One thing among several that are wrong with a request.
+#[derive(Debug, Serialize)]
+pub struct Detail {
+    /// Where it is.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
+    details: &'a [Detail],
+}
+
+// === impl ApiError ===
+
+impl ApiError {
+    /// Makes an error; `code` is what programs tell it by.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            retry_after: None,
+            details: Vec::new(),
+        }
+    }
+
+    /// The request is wrong in itself.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// Says when to ask again.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Names everything that is wrong.
+    #[must_use]
+    pub fn with_details(mut self, details: Vec<Detail>) -> Self {
+        self.details = details;
+        self
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        if let Some(after) = self.retry_after {
+            // Whole seconds, and never "at once".
+            let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+            response.insert_header((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        response.json(Body {
+            error: &self.message,
+            code: self.code,
+            details: &self.details,
+        })
+    }
+}
+
+impl From<ServeError> for ApiError {
+    fn from(error: ServeError) -> Self {
+        let (status, code) = match &error {
+            ServeError::UnknownModel { .. } => (StatusCode::NOT_FOUND, "unknown_model"),
+            ServeError::NoModel { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_model"),
+            ServeError::NotReady { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_not_ready"),
+            ServeError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
+            ServeError::Unloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_unloaded"),
+            ServeError::DeadlineExceeded { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
+            ServeError::WorkerLost { .. } => (StatusCode::SERVICE_UNAVAILABLE, "worker_lost"),
+            ServeError::Engine(engine) => (engine_status(&error), engine_code(engine)),
+        };
+        let retry_after = error.retry_after();
+        let mut answer = Self::new(status, code, error.to_string());
+        answer.retry_after = retry_after;
+        answer
+    }
+}
+
+fn engine_status(error: &ServeError) -> StatusCode {
+    match error.fault() {
+        Fault::Client => StatusCode::BAD_REQUEST,
+        Fault::Admission | Fault::Execution => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn engine_code(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::InputMissing { .. } => "input_missing",
+        EngineError::InputTooLarge { .. } => "input_too_large",
+        EngineError::InputUnknown { .. } => "input_unknown",
+        EngineError::WrongType { .. } => "wrong_type",
+        EngineError::WrongShape { .. } => "wrong_shape",
+        EngineError::RunFailed { .. } => "run_failed",
+        EngineError::OutputTooLarge { .. } => "output_too_large",
+        _ => "engine_failed",
+    }
+}

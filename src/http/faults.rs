@@ -1,0 +1,102 @@
+//! `POST /api/faults`: breaks something on purpose, for game days and for the project's own tests.
+//!
+//! It exists only where `faults.enabled` is set, and only for callers on this machine.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{web, HttpRequest, HttpResponse};
+use impetus_supervision::{ActorId, Fault};
+use serde::Deserialize;
+use serde_json::json;
+use tracing::warn;
+
+use super::error::ApiError;
+use super::AppState;
+use crate::config::Period;
+
+/// "For ever", for a fault that ends by itself only in theory.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    /// An actor's name, or `http` for the request worker that takes this very request.
+    target: String,
+    fault: Kind,
+    /// How many incarnations are struck, one after the other.
+    #[serde(default = "once")]
+    times: u32,
+    /// How long a block lasts; for ever when absent.
+    #[serde(rename = "for")]
+    lasting: Option<Period>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Panic,
+    Error,
+    Block,
+    Starve,
+    Kill,
+    /// Takes back what has been ordered and has not struck.
+    None,
+}
+
+fn once() -> u32 {
+    1
+}
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config.route("/api/faults", web::post().to(order));
+}
+
+async fn order(
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    order: web::Json<Order>,
+) -> Result<HttpResponse, ApiError> {
+    let local = request.peer_addr().is_some_and(|peer| peer.ip().is_loopback());
+    let Some(faults) = state.faults.as_ref().filter(|_| local) else {
+        let message = "faults can be injected from this machine only";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "not_local", message));
+    };
+    let order = order.into_inner();
+    let lasting = order.lasting.map_or(FOR_EVER, Period::get);
+    warn!(target = %order.target, fault = ?order.fault, times = order.times, "fault ordered");
+    if order.target == "http" {
+        return block_this_worker(order.fault, lasting);
+    }
+    let actor = ActorId::from(order.target.as_str());
+    let known = state.plane.sources().board.get().is_some_and(|board| board.get(&actor).is_some());
+    if !known {
+        let message = format!("there is no actor named {:?}; /api/health/status lists them", order.target);
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_actor", message));
+    }
+    let fault = match order.fault {
+        Kind::Panic => Fault::Panic,
+        Kind::Error => Fault::Error,
+        Kind::Block => Fault::Block(lasting),
+        Kind::Starve => Fault::Starve,
+        Kind::Kill => Fault::Kill,
+        Kind::None => {
+            faults.disarm(&actor);
+            return Ok(HttpResponse::Ok().json(json!({"disarmed": order.target})));
+        }
+    };
+    faults.arm(&actor, fault, order.times);
+    Ok(HttpResponse::Ok().json(json!({"armed": order.target, "times": order.times})))
+}
+
+/// Blocks the event loop this very handler runs on, as a handler with a bug would.
+fn block_this_worker(fault: Kind, lasting: Duration) -> Result<HttpResponse, ApiError> {
+    match fault {
+        Kind::Block => {
+            #[expect(clippy::disallowed_methods, reason = "blocking is the purpose")]
+            std::thread::sleep(lasting);
+            Ok(HttpResponse::Ok().json(json!({"blocked": lasting.as_secs_f64()})))
+        }
+        _ => Err(ApiError::bad_request("wrong_fault", "http workers can only be blocked")),
+    }
+}

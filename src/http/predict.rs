@@ -1,0 +1,203 @@
+//! `POST /predict`: numbers or a picture in, a class out.
+//!
+//! The body is told by its content type: JSON `{"data":[…]}`, a PNG or JPEG as it is, or a form
+//! with one file. Everything that is the client's mistake is found here, before the request is
+//! queued, and named.
+
+mod answer;
+mod numbers;
+mod picture;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_multipart::Multipart;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::StatusCode;
+use actix_web::middleware::from_fn;
+use actix_web::{web, FromRequest, HttpRequest, HttpResponse};
+use futures_util::TryStreamExt;
+use impetus_actors::serving::signature::Signature;
+use impetus_actors::serving::{Request, ServeError, ServedModel};
+use impetus_engine::{DType, Tensor};
+use serde::Deserialize;
+use tracing::info;
+
+use super::error::ApiError;
+use super::{request, AppState};
+use crate::config::HttpConfig;
+
+/// Parts a form may have before it is refused.
+const MOST_PARTS: usize = 16;
+
+#[derive(Debug, Deserialize)]
+struct PredictQuery {
+    model: Option<String>,
+}
+
+/// What a body can be.
+enum Kind {
+    Json,
+    Picture,
+    Form,
+}
+
+pub(super) fn routes(config: &mut web::ServiceConfig, http: &HttpConfig) {
+    let predict = web::resource("/predict")
+        .app_data(web::PayloadConfig::new(http.max_body.as_usize()))
+        .wrap(from_fn(request::work))
+        .route(web::post().to(predict));
+    config.service(predict);
+}
+
+async fn predict(
+    request: HttpRequest,
+    state: web::Data<AppState>,
+    query: web::Query<PredictQuery>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let deadline = Instant::now() + state.request_timeout();
+    let mut payload = payload.into_inner();
+    let (model, input) = match kind(&request)? {
+        Kind::Json => {
+            let body = whole(&request, &mut payload).await?;
+            let numbers = numbers::parse(&body)?;
+            let model = find(&state, query.model.as_deref().or(numbers.model.as_deref()))?;
+            let input = from_numbers(&model, &numbers.data)?;
+            (model, input)
+        }
+        Kind::Picture => {
+            let body = whole(&request, &mut payload).await?;
+            let model = find(&state, query.model.as_deref())?;
+            let input = from_picture(&state, &model, body).await?;
+            (model, input)
+        }
+        Kind::Form => {
+            let form = Multipart::new(request.headers(), payload);
+            let body = file_of(form, state.config.http.max_body.as_usize()).await?;
+            let model = find(&state, query.model.as_deref())?;
+            let input = from_picture(&state, &model, body).await?;
+            (model, input)
+        }
+    };
+    let inference = model.infer(Request { inputs: vec![input], deadline }).await?;
+    let answer = answer::classify(&model, &inference)?;
+    info!(model = %answer.model, class = %answer.class, "prediction served");
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// Returns the model that was named, or the only one, if it can answer.
+fn find(state: &AppState, name: Option<&str>) -> Result<Arc<ServedModel>, ApiError> {
+    Ok(state.catalog.find(name)?)
+}
+
+fn signature(model: &ServedModel) -> Result<Arc<Signature>, ServeError> {
+    model.usable_signature()
+}
+
+fn from_numbers(model: &ServedModel, data: &[f32]) -> Result<Tensor, ApiError> {
+    let signature = signature(model)?;
+    let name = &model.spec().name;
+    let Some((spec, shape, numbers)) = signature.single_input() else {
+        let inputs = signature.inputs.len();
+        let message = format!("model {name:?} has {inputs} inputs; /predict is for models with one");
+        return Err(ApiError::bad_request("several_inputs", message));
+    };
+    if spec.dtype != DType::F32 {
+        let message = format!("model {name:?} takes {}, /predict sends float32", spec.dtype);
+        return Err(ApiError::bad_request("wrong_type", message));
+    }
+    if data.len() != numbers {
+        let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "data has {} numbers, model {name:?} takes {numbers} ({})",
+            data.len(),
+            shape.join("×")
+        );
+        return Err(ApiError::bad_request("wrong_length", message));
+    }
+    Tensor::from_f32(spec.name.clone(), shape, data)
+        .map_err(|error| ApiError::bad_request("wrong_shape", error.to_string()))
+}
+
+async fn from_picture(
+    state: &AppState,
+    model: &ServedModel,
+    body: web::Bytes,
+) -> Result<Tensor, ApiError> {
+    let Some(spec) = model.spec().description.image.clone() else {
+        let message = format!(
+            "model {:?} takes numbers only: its model.toml has no [image] section",
+            model.spec().name
+        );
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "no_images", message));
+    };
+    signature(model)?;
+    let limit = state.config.http.max_image_pixels;
+    // Decoding takes milliseconds of CPU: it must not stand still a request worker.
+    let decoded = web::block(move || picture::decode(&body, &spec, limit)).await;
+    let data = decoded.map_err(|_| {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "no thread is free to decode the picture")
+    })??;
+    from_numbers(model, &data)
+}
+
+/// Reads the whole body within its bound.
+async fn whole(
+    request: &HttpRequest,
+    payload: &mut actix_web::dev::Payload,
+) -> Result<web::Bytes, ApiError> {
+    web::Bytes::from_request(request, payload).await.map_err(|error| {
+        let status = error.as_response_error().status_code();
+        let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "too_large" } else { "bad_body" };
+        ApiError::new(status, code, format!("the body could not be read: {error}"))
+    })
+}
+
+/// Returns the first file of a form.
+async fn file_of(mut form: Multipart, limit: usize) -> Result<web::Bytes, ApiError> {
+    let broken = |error: actix_multipart::MultipartError| {
+        ApiError::bad_request("bad_form", format!("the form could not be read: {error}"))
+    };
+    for _ in 0..MOST_PARTS {
+        let Some(mut field) = form.try_next().await.map_err(broken)? else {
+            break;
+        };
+        let is_file = field.content_disposition().is_some_and(|d| d.get_filename().is_some());
+        let mut content = web::BytesMut::new();
+        while let Some(chunk) = field.try_next().await.map_err(broken)? {
+            if content.len() + chunk.len() > limit {
+                let message = format!("a part of the form is larger than {limit} bytes");
+                return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
+            }
+            if is_file {
+                content.extend_from_slice(&chunk);
+            }
+        }
+        if is_file {
+            return Ok(content.freeze());
+        }
+    }
+    Err(ApiError::bad_request(
+        "no_file",
+        "the form has no file; send one, as curl -F image=@picture.png does",
+    ))
+}
+
+fn kind(request: &HttpRequest) -> Result<Kind, ApiError> {
+    let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = given.unwrap_or("application/json").split(';').next().unwrap_or_default();
+    match essence.trim().to_ascii_lowercase().as_str() {
+        // curl -d says the second one unless it is told otherwise.
+        "application/json" | "application/x-www-form-urlencoded" | "text/json" => Ok(Kind::Json),
+        "image/png" | "image/jpeg" | "image/jpg" | "application/octet-stream" => Ok(Kind::Picture),
+        "multipart/form-data" => Ok(Kind::Form),
+        other => Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            format!(
+                "content type {other:?} is not understood; send application/json, image/png, image/jpeg or multipart/form-data"
+            ),
+        )),
+    }
+}

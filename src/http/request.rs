@@ -1,0 +1,119 @@
+//! What happens to every request: its id, its place among those in flight, its line in the log.
+
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{web, Error};
+use tracing::{debug, info};
+use uuid::Uuid;
+
+use super::AppState;
+use crate::health::Phase;
+
+/// The header that carries a request's id, in and out.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Ids longer than this are not taken over.
+const LONGEST_ID: usize = 128;
+
+/// Gives every answer an `x-request-id`, keeps count of what is in flight, and, once the server is
+/// ending, closes each connection after its answer.
+pub(super) async fn every(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let id = request_id(request.headers().get(&REQUEST_ID));
+    let state = request.app_data::<web::Data<AppState>>().cloned();
+    let in_flight = state.as_ref().map(|state| state.traffic.enter());
+    let mut response = match next.call(request).await {
+        Ok(response) => response,
+        // A handler's error becomes an answer here, so that it too carries the id.
+        Err(error) => return Err(with_id(error, id)),
+    };
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    if state.is_some_and(|state| state.lifecycle.phase() != Phase::Serving) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map_body(move |_, body| super::server::Counted::new(body, in_flight)))
+}
+
+/// Gives every answer of the health port its `x-request-id`. What is in flight there does not keep
+/// the server from ending.
+pub(super) async fn probe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let id = request_id(request.headers().get(&REQUEST_ID));
+    match next.call(request).await {
+        Ok(mut response) => {
+            response.headers_mut().insert(REQUEST_ID, id);
+            Ok(response)
+        }
+        Err(error) => Err(with_id(error, id)),
+    }
+}
+
+/// Counts work, and measures how long it took; health and metrics do not pass here.
+pub(super) async fn work(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let began = Instant::now();
+    let state = request.app_data::<web::Data<AppState>>().cloned();
+    if let Some(state) = &state {
+        state.traffic.count_work();
+    }
+    let response = next.call(request).await?;
+    if let Some(state) = &state {
+        if response.status().is_success() {
+            state.outcomes.took(began.elapsed());
+        }
+    }
+    let (method, path) = (response.request().method(), response.request().path());
+    if response.status().is_server_error() {
+        info!(%method, path, status = response.status().as_u16(), "request failed");
+    } else {
+        debug!(%method, path, status = response.status().as_u16(), "request answered");
+    }
+    Ok(response)
+}
+
+/// Takes the caller's id over when it is well-formed, and makes one up otherwise.
+fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
+    let well_formed = |id: &&HeaderValue| {
+        let bytes = id.as_bytes();
+        (1..=LONGEST_ID).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b))
+    };
+    given.filter(well_formed).cloned().unwrap_or_else(|| {
+        HeaderValue::from_str(&Uuid::new_v4().to_string()).expect("a uuid is ascii")
+    })
+}
+
+fn with_id(error: Error, id: HeaderValue) -> Error {
+    let mut response = error.error_response();
+    response.headers_mut().insert(REQUEST_ID, id);
+    actix_web::error::InternalError::from_response(error, response).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_well_formed_id_is_taken_over_and_any_other_replaced() {
+        let given = HeaderValue::from_static("req-1:a.b/c");
+        assert_eq!(request_id(Some(&given)), given);
+        for bad in ["", "a b", "<script>"] {
+            let bad = HeaderValue::from_str(bad).unwrap();
+            assert_ne!(request_id(Some(&bad)), bad);
+        }
+        let long = HeaderValue::from_str(&"x".repeat(LONGEST_ID + 1)).unwrap();
+        assert_eq!(request_id(Some(&long)).len(), 36);
+        assert_ne!(request_id(None), request_id(None));
+    }
+}

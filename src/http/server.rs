@@ -1,0 +1,119 @@
+//! The HTTP servers: the main one with its request workers, and the health plane's own.
+
+use std::io;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{web, App, HttpResponse, HttpServer};
+
+use super::{error::ApiError, health_routes, request, work_routes, AppState, InFlight};
+
+/// Bytes of body that the health port takes: its endpoints read none.
+const HEALTH_BODY: usize = 4096;
+/// Connections the health port holds at a time.
+const HEALTH_CONNECTIONS: usize = 256;
+/// How long a client may take to close its side.
+const DISCONNECT_WITHIN: Duration = Duration::from_secs(1);
+
+/// Makes the main server on a socket that listens already.
+///
+/// # Errors
+/// The socket cannot be used.
+pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io::Result<Server> {
+    let http = state.config.http.clone();
+    let edge = std::sync::Arc::clone(&state.plane.sources().edge);
+    let data = web::Data::new(state);
+    let server = HttpServer::new(move || {
+        edge.start_here();
+        let state = data.clone();
+        App::new()
+            .app_data(state.clone())
+            .wrap(from_fn(request::every))
+            .configure(health_routes)
+            .configure(|config| work_routes(config, &state))
+            .default_service(web::to(not_found))
+    });
+    Ok(server
+        .disable_signals()
+        .keep_alive(http.keep_alive.get())
+        .client_request_timeout(http.client_header_timeout.get())
+        .client_disconnect_timeout(DISCONNECT_WITHIN)
+        .shutdown_timeout(1)
+        .workers(workers)
+        .backlog(http.backlog)
+        .max_connections((http.max_connections / workers.max(1)).max(1))
+        .listen(listener)?
+        .run())
+}
+
+/// Makes the health plane's server on a socket that listens already.
+///
+/// # Errors
+/// The socket cannot be used.
+pub fn health_server(state: AppState, listener: TcpListener) -> io::Result<Server> {
+    let http = state.config.http.clone();
+    let data = web::Data::new(state);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(data.clone())
+            .app_data(web::PayloadConfig::new(HEALTH_BODY))
+            .wrap(from_fn(request::probe))
+            .configure(health_routes)
+            .default_service(web::to(not_found))
+    });
+    Ok(server
+        .disable_signals()
+        .keep_alive(http.keep_alive.get())
+        .client_request_timeout(http.client_header_timeout.get())
+        .client_disconnect_timeout(DISCONNECT_WITHIN)
+        .shutdown_timeout(1)
+        .workers(1)
+        .max_connections(HEALTH_CONNECTIONS)
+        .listen(listener)?
+        .run())
+}
+
+async fn not_found(request: actix_web::HttpRequest) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::new(
+        actix_web::http::StatusCode::NOT_FOUND,
+        "not_found",
+        format!("there is nothing at {} {}", request.method(), request.path()),
+    ))
+}
+
+/// A body that counts as being answered until it has been sent or given up.
+pub(super) struct Counted<B> {
+    body: Pin<Box<B>>,
+    _in_flight: Option<InFlight>,
+}
+
+// === impl Counted ===
+
+impl<B: MessageBody> Counted<B> {
+    pub(super) fn new(body: B, in_flight: Option<InFlight>) -> Self {
+        Self {
+            body: Box::pin(body),
+            _in_flight: in_flight,
+        }
+    }
+}
+
+impl<B: MessageBody> MessageBody for Counted<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
+        self.body.as_mut().poll_next(cx)
+    }
+}

@@ -1,0 +1,28 @@
+//! The program: reads the command line, does what it says, and ends with the code that says how.
+
+use std::io::{stderr, stdout};
+use std::process::ExitCode;
+
+use impetus::cli::{self, Cli, Command};
+use impetus::config::process_environment;
+use impetus::exit::Exit;
+use impetus::{serve, worker};
+
+fn main() -> ExitCode {
+    let exit = match Cli::read(std::env::args_os()) {
+        Ok(cli) => run(cli.command),
+        Err(exit) => exit,
+    };
+    exit.into()
+}
+
+fn run(command: Command) -> Exit {
+    match command {
+        Command::Serve(args) => serve::serve(args),
+        Command::Worker(args) => worker::work(&args),
+        Command::CheckConfig(args) => {
+            cli::check_config::run(&args, process_environment(), &mut stdout(), &mut stderr())
+        }
+        Command::Status(args) => cli::status::run(&args),
+    }
+}

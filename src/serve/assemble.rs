@@ -1,0 +1,219 @@
+//! The tree and everything around it, put together from the configuration.
+//!
+//! Heartbeat is started first and so stopped last: the server is alive as long as anything of it
+//! is. The supervisor of models stands before the loader that hangs models into it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use impetus_actors::heartbeat::{BoardSource, Heartbeat, Pulse};
+use impetus_actors::metrics::{self, MetricsConfig};
+use impetus_actors::model_loader::{LoaderSettings, LoaderShared, ModelLoader, MODEL_LOADER};
+use impetus_actors::outcomes::Outcomes;
+use impetus_actors::db_writer;
+use impetus_actors::predlog::PredictionLog;
+use impetus_actors::serving::host::{ProcessHost, ThreadHost};
+use impetus_actors::serving::{Catalog, WorkerHost};
+use impetus_supervision::{
+    ChildSpec, Clock, Running, Significance, Strategy, SupervisorSpec, System, Verdict,
+};
+use serde_json::Value;
+use tracing::{error, warn};
+
+use super::settings;
+use crate::cli::WorkerArgs;
+use crate::config::{resolve_runtime_library, Config, Isolation, SearchPlaces};
+use crate::health::plane::Sources;
+use crate::health::{EdgeStamps, HealthPlane, Lifecycle};
+use crate::http::{AppState, Traffic};
+use crate::logging::LogSettings;
+
+/// Everything that is ready to be started.
+pub(super) struct Parts {
+    pub(super) state: AppState,
+    root: SupervisorSpec,
+    board: BoardSource,
+    clock: Arc<dyn Clock>,
+}
+
+/// What everything is put together from.
+pub(super) struct Given {
+    /// When the process started.
+    pub(super) began: Instant,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: Arc<Config>,
+    pub(super) previous_run: Option<Value>,
+}
+
+/// What the actors and the health plane share.
+struct Shared {
+    clock: Arc<dyn Clock>,
+    pulse: Arc<Pulse>,
+    board: BoardSource,
+    catalog: Arc<Catalog>,
+    outcomes: Arc<Outcomes>,
+}
+
+/// Returns how many cores the process may use, a CPU quota included.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Puts everything together; nothing runs yet.
+pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
+    let Given { began, clock, config, previous_run } = given;
+    let config = &config;
+    let shared = Shared {
+        pulse: Arc::default(),
+        board: Arc::new(OnceLock::new()),
+        catalog: Arc::default(),
+        outcomes: Arc::new(Outcomes::new(Arc::clone(&clock))),
+        clock,
+    };
+    let mut root = SupervisorSpec::new("root").strategy(Strategy::OneForOne);
+    root = root.child(heartbeat(config, &shared)?);
+    let (metrics, resources) = metrics::child(MetricsConfig {
+        memory: settings::memory_rule(config)?,
+        ..MetricsConfig::default()
+    });
+    root = root.child(settings::common(config, metrics)?);
+    let mut predlog = None;
+    if config.role.logs() {
+        let clock = Arc::clone(&shared.clock);
+        let (child, log) = db_writer::child(settings::predlog(config), clock);
+        // Its deadlines follow from those of the database, not from the actors' in general.
+        root = root.child(settings::healing(config, child)?);
+        predlog = Some(log);
+    }
+    if config.role.infers() {
+        for child in models(config, &shared)? {
+            root = root.child(child);
+        }
+    }
+    let workers = config.http.workers_for(cores());
+    let lifecycle = Arc::new(Lifecycle::default());
+    let plane = Arc::new(HealthPlane::new(
+        began,
+        settings::plane(config)?,
+        Sources {
+            clock: Arc::clone(&shared.clock),
+            board: Arc::clone(&shared.board),
+            pulse: shared.pulse,
+            edge: Arc::new(EdgeStamps::new(workers)),
+            lifecycle: Arc::clone(&lifecycle),
+            catalog: config.role.infers().then(|| Arc::clone(&shared.catalog)),
+            required_models: config.models.required.clone(),
+            outcomes: Arc::clone(&shared.outcomes),
+            resources,
+            predlog: predlog.as_ref().map(PredictionLog::status).cloned(),
+            previous_run,
+        },
+    ));
+    let state = AppState {
+        config: Arc::clone(config),
+        plane,
+        catalog: shared.catalog,
+        outcomes: shared.outcomes,
+        predlog,
+        traffic: Arc::new(Traffic::default()),
+        lifecycle,
+        faults: None,
+    };
+    Ok(Parts { state, root, board: shared.board, clock: shared.clock })
+}
+
+fn heartbeat(config: &Config, shared: &Shared) -> anyhow::Result<ChildSpec> {
+    let (pulse, board) = (Arc::clone(&shared.pulse), Arc::clone(&shared.board));
+    let (child, _) = ChildSpec::actor("heartbeat", move |_| {
+        Heartbeat::new(Arc::clone(&pulse), Arc::clone(&board))
+    });
+    Ok(settings::common(config, child)?
+        .significance(Significance::Significant)
+        .tick(config.health.heartbeat_interval.get()))
+}
+
+fn models(config: &Config, shared: &Shared) -> anyhow::Result<[ChildSpec; 2]> {
+    let (models, supervisor) =
+        ChildSpec::supervisor(SupervisorSpec::new("models").strategy(Strategy::OneForOne));
+    let backoff = settings::backoff(
+        config,
+        config.models.backoff_min.get(),
+        config.models.backoff_max.get(),
+    )?;
+    let loader = Arc::new(LoaderShared {
+        settings: LoaderSettings {
+            dir: config.models.dir.clone(),
+            required: config.models.required.clone(),
+            limits: settings::serving(config, cores()),
+            worker: settings::worker(config, library(config)),
+            intensity: settings::intensity(config)?,
+            backoff,
+            cool_down: config.supervision.cool_down.get(),
+        },
+        catalog: Arc::clone(&shared.catalog),
+        host: host(config)?,
+        models: supervisor,
+        board: Arc::clone(&shared.board),
+        outcomes: Arc::clone(&shared.outcomes),
+    });
+    let (loader, _) =
+        ChildSpec::actor(MODEL_LOADER, move |_| ModelLoader::new(Arc::clone(&loader)));
+    let loader = settings::common(config, loader)?
+        .significance(Significance::Significant)
+        .tick(config.models.poll_every.get());
+    Ok([settings::common(config, models)?, loader])
+}
+
+fn host(config: &Config) -> anyhow::Result<Arc<dyn WorkerHost>> {
+    match config.models.isolation {
+        Isolation::Thread => {
+            warn!("models run on threads of the server: a crash of one ends all");
+            Ok(Arc::new(ThreadHost))
+        }
+        Isolation::Process => {
+            let args = WorkerArgs {
+                parent: std::process::id(),
+                log_level: config.log_level.clone(),
+                log_format: LogSettings::of_server(config).format,
+            };
+            Ok(Arc::new(ProcessHost::start(args.command_line())?))
+        }
+    }
+}
+
+/// Finds the runtime. One that is missing is not the end: workers say so, and go on trying, and
+/// the server says which places were looked at.
+fn library(config: &Config) -> PathBuf {
+    match resolve_runtime_library(&config.runtime.library, &SearchPlaces::usual()) {
+        Ok(library) => library,
+        Err(missing) => {
+            error!("{missing}");
+            config.runtime.library.clone()
+        }
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// Starts the tree; returns at once.
+    pub(super) fn start(self, state: &mut AppState) -> anyhow::Result<Running> {
+        let config = Arc::clone(&state.config);
+        let on_verdict = |verdict: Verdict| {
+            error!(actor = %verdict.actor, reason = %verdict.reason, "the server is no longer alive");
+        };
+        let running = System::builder()
+            .clock(self.clock)
+            .leak_cap(config.supervision.leak_cap)
+            .watchdog(config.health.root_stale_after.get(), on_verdict)
+            .start(self.root)?;
+        // Set once, here: nobody else has this cell to set.
+        let _ = self.board.set(running.board());
+        if config.faults.enabled {
+            warn!("faults can be injected at /api/faults");
+            state.faults = Some(running.faults());
+        }
+        Ok(running)
+    }
+}

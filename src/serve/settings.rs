@@ -1,0 +1,134 @@
+//! From the configuration to the settings of the crates below.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use impetus_actors::metrics::MemoryRule;
+use impetus_actors::predlog::PredictionLogConfig;
+use impetus_actors::serving::{ServingLimits, WorkerSettings};
+use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
+use impetus_engine::link;
+use impetus_supervision::{Backoff, ChildSpec, Intensity};
+
+use crate::config::{Config, HealthConfig};
+use crate::health::plane::PlaneSettings;
+use crate::health::Rules;
+
+/// Returns the settings of the health plane.
+pub(super) fn plane(config: &Config) -> anyhow::Result<PlaneSettings> {
+    Ok(PlaneSettings {
+        rules: rules(&config.health),
+        environment: config.environment.clone(),
+        aliases: config.health.check_aliases.clone(),
+        error_gate: ErrorRateGate::new(error_rule(&config.health)?),
+    })
+}
+
+fn rules(health: &HealthConfig) -> Rules {
+    Rules {
+        heartbeat_interval: health.heartbeat_interval.get(),
+        heartbeat_stale_after: health.heartbeat_stale_after.get(),
+        root_stale_after: health.root_stale_after.get(),
+        edge_stalled_after: health.edge_stalled_after.get(),
+        require_model: health.require_model,
+        memory_unready_percent: f64::from(health.memory_unready_percent),
+        unhealthy_below: health.unhealthy_below,
+        degraded_below: health.degraded_below,
+    }
+}
+
+fn error_rule(health: &HealthConfig) -> anyhow::Result<ErrorRateRule> {
+    Ok(ErrorRateRule::try_new(
+        health.error_min_requests,
+        health.error_unready_ratio,
+        health.error_ready_ratio,
+        health.error_hold.get(),
+    )?)
+}
+
+/// Returns the bounds of the serving path.
+pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
+    let models = &config.models;
+    ServingLimits {
+        workers: models.workers_for(cores),
+        queue: models.queue,
+        max_batch: models.max_batch,
+        in_flight: models.in_flight,
+        retries: models.retries,
+        recovery_floor: models.recovery_floor.get(),
+    }
+}
+
+/// Returns what every worker is started with.
+pub(super) fn worker(config: &Config, library: PathBuf) -> Arc<WorkerSettings> {
+    let models = &config.models;
+    Arc::new(WorkerSettings {
+        runtime: library,
+        threads: models.threads,
+        load_timeout: models.load_timeout.get(),
+        run_timeout: models.run_timeout.get(),
+        self_check_every: models.self_check_every.get(),
+        stop_within: models.shutdown_timeout.get(),
+        link: link::Limits {
+            slots: models.in_flight,
+            slot_bytes: models.slot_bytes.as_usize(),
+            output_cap: models.output_cap.as_usize(),
+            ..link::Limits::default()
+        },
+    })
+}
+
+/// Returns the restart intensity of actors.
+pub(super) fn intensity(config: &Config) -> anyhow::Result<Intensity> {
+    let supervision = &config.supervision;
+    Ok(Intensity::try_new(supervision.restarts, supervision.within.get())?)
+}
+
+/// Returns the backoff between the restarts of actors, or of workers with their own bounds.
+pub(super) fn backoff(config: &Config, min: Duration, max: Duration) -> anyhow::Result<Backoff> {
+    let supervision = &config.supervision;
+    Ok(Backoff::try_new(min, max, supervision.jitter, supervision.stable_after.get())?)
+}
+
+/// Returns when memory counts as used up.
+pub(super) fn memory_rule(config: &Config) -> anyhow::Result<MemoryRule> {
+    let health = &config.health;
+    Ok(MemoryRule::try_new(
+        f64::from(health.memory_unready_percent),
+        f64::from(health.memory_ready_percent),
+    )?)
+}
+
+/// Returns the bounds of the prediction log.
+pub(super) fn predlog(config: &Config) -> PredictionLogConfig {
+    let predlog = &config.predlog;
+    PredictionLogConfig {
+        inbox: predlog.queue,
+        commit_rows: predlog.max_rows_per_commit,
+        commit_within: predlog.write_timeout.get(),
+        check_every: predlog.check_every.get(),
+        check_within: predlog.check_timeout.get(),
+        read_within: predlog.read_timeout.get(),
+        ..PredictionLogConfig::in_folder(&config.data.dir)
+    }
+}
+
+/// Gives a child what every actor has by configuration.
+pub(super) fn common(config: &Config, child: ChildSpec) -> anyhow::Result<ChildSpec> {
+    let supervision = &config.supervision;
+    Ok(healing(config, child)?
+        .handle_deadline(supervision.handle_timeout.get())
+        .capacity(supervision.mailbox))
+}
+
+/// Gives a child the restart policy that every actor has, leaving its own bounds alone.
+pub(super) fn healing(config: &Config, child: ChildSpec) -> anyhow::Result<ChildSpec> {
+    let supervision = &config.supervision;
+    let backoff = backoff(config, supervision.backoff_min.get(), supervision.backoff_max.get())?;
+    Ok(child
+        .intensity(intensity(config)?)
+        .backoff(backoff)
+        .cool_down(supervision.cool_down.get())
+        .status_ttl(config.health.status_ttl.get()))
+}

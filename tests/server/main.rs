@@ -1,0 +1,9 @@
+//! The release binary, as its users meet it: real processes, real signals, real sockets.
+//!
+//! One test binary holds them all, so that it is linked once. Each test starts a server of its own
+//! on ports from the kernel and ends it by its process id.
+
+#![allow(missing_docs)]
+
+mod harness;
+mod predict;

@@ -10,10 +10,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::Server;
-use tonic_health::server::{health_reporter, HealthReporter};
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, health_reporter};
 use tracing::error;
 
 use crate::health::HealthPlane;
@@ -26,12 +26,16 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The operating system has no thread left.
 pub fn start(plane: Arc<HealthPlane>, listener: TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("grpc".to_owned()).spawn(move || {
-        if let Err(problem) = runtime.block_on(serve(plane, listener)) {
-            error!(%problem, "the grpc server has ended");
-        }
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("grpc".to_owned())
+        .spawn(move || {
+            if let Err(problem) = runtime.block_on(serve(plane, listener)) {
+                error!(%problem, "the grpc server has ended");
+            }
+        })?;
     Ok(())
 }
 
@@ -55,15 +59,21 @@ async fn keep_up_to_date(plane: Arc<HealthPlane>, mut reporter: HealthReporter) 
         tick.tick().await;
         let ready = plane.is_ready();
         reporter.set_service_status("", status(ready)).await;
-        reporter.set_service_status("readiness", status(ready)).await;
-        reporter.set_service_status("liveness", status(plane.live().alive)).await;
+        reporter
+            .set_service_status("readiness", status(ready))
+            .await;
+        reporter
+            .set_service_status("liveness", status(plane.live().alive))
+            .await;
         let models = plane.facts().models.all;
         let now: BTreeSet<String> = models.iter().map(|model| model.name.clone()).collect();
         for gone in known.difference(&now) {
             reporter.clear_service_status(gone).await;
         }
         for model in &models {
-            reporter.set_service_status(&model.name, status(model.state.is_usable())).await;
+            reporter
+                .set_service_status(&model.name, status(model.state.is_usable()))
+                .await;
         }
         known = now;
     }

@@ -126,7 +126,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder()
-        .parse(&settings.directives)
+        .parse(quiet(&settings.directives))
         .map_err(|reason| LogError::Directives {
             directives: settings.directives.clone(),
             reason,
@@ -180,6 +180,14 @@ impl LogGuard {
     /// Returns how many lines were dropped because stderr did not take them.
     pub fn dropped_lines(&self) -> usize {
         self.dropped.as_ref().map_or(0, ErrorCounter::dropped_lines)
+    }
+}
+
+/// Adds to a bare `info` what keeps the HTTP library from announcing its threads.
+fn quiet(directives: &str) -> String {
+    match directives.trim() {
+        info if info.eq_ignore_ascii_case("info") => format!("{info},actix_server=warn"),
+        other => other.to_owned(),
     }
 }
 

@@ -19,12 +19,12 @@ use serde_json::Value;
 use tracing::{error, info, warn};
 
 use crate::cli::{self, ServeArgs};
-use crate::config::{process_environment, Config, LoadArgs, Loaded};
+use crate::config::{Config, LoadArgs, Loaded, process_environment};
 use crate::exit::Exit;
-use crate::health::thread::{listen, HealthThread};
 use crate::health::HealthPlane;
-use crate::http::{server, AppState};
-use crate::last_run::{Recorder, RecorderSettings, RunState, EVENTS_KEPT};
+use crate::health::thread::{HealthThread, listen};
+use crate::http::{AppState, server};
+use crate::last_run::{EVENTS_KEPT, Recorder, RecorderSettings, RunState};
 use crate::logging::{self, LogSettings};
 
 /// The sockets of the server, bound before anything runs.
@@ -46,7 +46,10 @@ struct Server {
 pub fn serve(args: ServeArgs) -> Exit {
     let began = Instant::now();
     let env = process_environment();
-    let loaded = match Config::load(LoadArgs { file: args.config, env }) {
+    let loaded = match Config::load(LoadArgs {
+        file: args.config,
+        env,
+    }) {
         Ok(loaded) => loaded,
         Err(error) => return cli::refuse_config(&error, &mut io::stderr()),
     };
@@ -82,14 +85,24 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
     });
     let recorder = Arc::new(recorder);
     let previous = previous.and_then(|run| serde_json::to_value(run).ok());
-    let parts = assemble::parts(assemble::Given { began, clock, config: Arc::clone(&config), previous_run: previous })?;
+    let parts = assemble::parts(assemble::Given {
+        began,
+        clock,
+        config: Arc::clone(&config),
+        previous_run: previous,
+    })?;
     let mut state = parts.state.clone();
     start_health(&config, &state, sockets.health, &recorder)?;
     let tree = parts.start(&mut state)?;
     if let Some(listener) = sockets.grpc {
         crate::grpc::start(Arc::clone(&state.plane), listener)?;
     }
-    Ok(Server { state, tree, recorder, main: sockets.main })
+    Ok(Server {
+        state,
+        tree,
+        recorder,
+        main: sockets.main,
+    })
 }
 
 fn start_health(
@@ -143,7 +156,9 @@ fn run(server: Server) -> Exit {
 /// Returns what `last-run.json` keeps of the run so far.
 fn run_state(plane: &HealthPlane) -> RunState {
     let board = plane.sources().board.get();
-    let events = board.map(|board| board.events(EVENTS_KEPT)).unwrap_or_default();
+    let events = board
+        .map(|board| board.events(EVENTS_KEPT))
+        .unwrap_or_default();
     RunState {
         health: serde_json::to_value(plane.health().status)
             .ok()

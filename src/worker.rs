@@ -18,6 +18,12 @@ pub fn work(args: &WorkerArgs) -> Exit {
             return Exit::Usage;
         }
     };
-    let code = engine::main_from_stdin(engine::WorkerArgs { parent: args.parent });
-    if code == 0 { Exit::Clean } else { Exit::Internal }
+    let code = engine::main_from_stdin(engine::WorkerArgs {
+        parent: args.parent,
+    });
+    if code == 0 {
+        Exit::Clean
+    } else {
+        Exit::Internal
+    }
 }

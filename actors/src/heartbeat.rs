@@ -4,8 +4,8 @@
 //! never stops the beat: it marks the actor that did not answer. Liveness reads the stamp and
 //! nothing else of this actor, so a beat can only come from this work path itself.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use impetus_supervision::{Actor, ActorError, Context, Message, StatusBoard, StatusReport};
@@ -54,7 +54,11 @@ impl Pulse {
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         let last = self.last.load(Ordering::Acquire).checked_sub(1)?;
-        Some(self.origin.elapsed().saturating_sub(Duration::from_nanos(last)))
+        Some(
+            self.origin
+                .elapsed()
+                .saturating_sub(Duration::from_nanos(last)),
+        )
     }
 
     /// Returns the wall-clock time of the last beat; for people, never for decisions.
@@ -73,8 +77,10 @@ impl Pulse {
 
     fn beat(&self, wall: SystemTime) {
         let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.wall_millis
-            .store(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.wall_millis.store(
+            i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
+            Ordering::Relaxed,
+        );
         self.beats.fetch_add(1, Ordering::Relaxed);
         let since_origin = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX - 1);
         self.last.store(since_origin + 1, Ordering::Release);
@@ -117,7 +123,9 @@ impl Actor for Heartbeat {
 
     fn status(&self) -> StatusReport {
         let mut report = StatusReport::default();
-        report.details.insert("beats".to_owned(), self.pulse.beats().to_string());
+        report
+            .details
+            .insert("beats".to_owned(), self.pulse.beats().to_string());
         report
     }
 }

@@ -176,7 +176,9 @@ impl ModelLoader {
                 }
             }
         }
-        let gone = actual.values().filter(|old| !next.contains_key(&old.spec().name));
+        let gone = actual
+            .values()
+            .filter(|old| !next.contains_key(&old.spec().name));
         to_stop.extend(gone.cloned());
         self.mark_required(&next);
         shared.catalog.publish(next);
@@ -227,7 +229,12 @@ impl ModelLoader {
         let name = &model.spec().name;
         model.close();
         let within = ORDER_WITHIN + self.stop_within();
-        match self.shared.models.stop_child(&supervisor_id(name), within).await {
+        match self
+            .shared
+            .models
+            .stop_child(&supervisor_id(name), within)
+            .await
+        {
             Ok(()) | Err(SupervisorError::Unknown(_)) => info!(model = %name, "model is out"),
             Err(error) => warn!(model = %name, %error, "model could not be taken out in time"),
         }
@@ -238,8 +245,8 @@ impl ModelLoader {
     }
 
     fn supervisor_of(&self, model: &Arc<ServedModel>) -> ChildSpec {
-        let mut spec = SupervisorSpec::new(supervisor_id(&model.spec().name))
-            .strategy(Strategy::OneForOne);
+        let mut spec =
+            SupervisorSpec::new(supervisor_id(&model.spec().name)).strategy(Strategy::OneForOne);
         for index in 0..self.shared.settings.limits.workers.max(1) {
             spec = spec.child(self.worker_of(model, index));
         }
@@ -267,8 +274,8 @@ impl ModelLoader {
         child
             .restart(Restart::Permanent)
             .shutdown(Shutdown::Within(self.stop_within()))
-            .intensity(settings.intensity.clone())
-            .backoff(settings.backoff.clone())
+            .intensity(settings.intensity)
+            .backoff(settings.backoff)
             .cool_down(settings.cool_down)
             .start_deadline(settings.worker.load_timeout + Duration::from_secs(20))
             .handle_deadline(Duration::from_secs(5))
@@ -304,7 +311,9 @@ impl Actor for ModelLoader {
             report.score = 50;
             report.note = Some(problem.clone());
         }
-        report.details.insert("models".to_owned(), models.len().to_string());
+        report
+            .details
+            .insert("models".to_owned(), models.len().to_string());
         report
     }
 }

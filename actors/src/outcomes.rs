@@ -52,9 +52,15 @@ impl Outcomes {
             self.window.success(now);
         }
         self.successes.fetch_add(count, Ordering::Relaxed);
-        let wall = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.last_success
-            .store(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let wall = self
+            .clock
+            .wall()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        self.last_success.store(
+            u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// Counts executions that failed; refusals and the client's own mistakes are no executions.

@@ -34,7 +34,8 @@ impl Fixture {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut config = PredictionLogConfig::in_folder(folder.path().join("data"));
         config.retry_after = Duration::from_millis(5);
-        config.check_every = Duration::from_millis(50);
+        // A check that waits for a lock stands in the way of what most tests are about.
+        config.check_every = 2 * PATIENCE;
         change(&mut config);
         Self::start_in(folder, config)
     }
@@ -374,7 +375,7 @@ async fn a_damaged_file_is_a_state_and_is_not_touched() {
 /// Rows in a file that nobody will find again are no rows: the check sees that it has gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_moved_away_is_begun_anew() {
-    let fixture = Fixture::connected(|_| {}).await;
+    let fixture = Fixture::connected(|config| config.check_every = Duration::from_millis(20)).await;
     fixture.log("before").await.expect("logged");
     for suffix in ["", "-wal", "-shm"] {
         let file = fixture

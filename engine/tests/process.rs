@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         trial("a_closed_link_ends_the_process", closed),
         trial("a_worker_dies_with_its_parent", orphaned),
         trial("a_worker_of_another_parent_does_not_start", wrong_parent),
+        trial("the_runtime_reports_to_nobody", silent),
         trial("the_server_maps_no_runtime_and_stays_small", small),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -74,8 +75,13 @@ struct Process {
 
 impl Process {
     fn spawn() -> Self {
+        Self::spawn_with(|command| command)
+    }
+
+    fn spawn_with(change: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let child = command(theirs, std::process::id()).spawn().unwrap();
+        let mut command = command(theirs, std::process::id());
+        let child = change(&mut command).spawn().unwrap();
         let limits = Limits::default();
         let arena = Arena::new(&limits).unwrap();
         let (sender, receiver) = link::split(ours, arena, limits).unwrap();
@@ -248,6 +254,17 @@ async fn wrong_parent() {
         .spawn()
         .unwrap();
     assert_eq!(wait(&mut child).code(), Some(71), "no connection");
+}
+
+async fn silent() {
+    let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // Nothing in this environment keeps the library from reporting.
+    let mut process = Process::spawn_with(|command| command.env_clear().env("HOME", home.path()));
+    process.greet().await;
+    process.load(&folder).await;
+    process.run(b"abc").await;
+    let left: Vec<_> = fs::read_dir(home.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 async fn small() {

@@ -31,8 +31,17 @@ fn encode_family(family: &MetricFamily, text: &mut String) {
     let _ = writeln!(text, "# TYPE {base} {kind}");
     let _ = writeln!(text, "# HELP {base} {}", escape(family.help()));
     for metric in family.get_metric() {
-        let sample = if counter { format!("{base}_total") } else { base.to_owned() };
-        let _ = writeln!(text, "{sample}{} {}", labels(metric.get_label()), value(metric, counter));
+        let sample = if counter {
+            format!("{base}_total")
+        } else {
+            base.to_owned()
+        };
+        let _ = writeln!(
+            text,
+            "{sample}{} {}",
+            labels(metric.get_label()),
+            value(metric, counter)
+        );
     }
 }
 
@@ -56,7 +65,9 @@ fn value(metric: &Metric, counter: bool) -> f64 {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
+    text.replace('\\', "\\\\")
+        .replace('\n', "\\n")
+        .replace('"', "\\\"")
 }
 
 #[cfg(test)]

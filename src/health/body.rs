@@ -7,8 +7,8 @@ use impetus_actors::serving::ModelStatus;
 use impetus_supervision::StatusNode;
 use serde::Serialize;
 use serde_json::Value;
-use time::format_description::well_known::Rfc3339;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::facts::{Exhibits, Facts};
 use super::fold::{self, Readiness, Rules};
@@ -92,7 +92,9 @@ pub struct Frame<'a> {
 pub fn timestamp(at: SystemTime) -> String {
     let at = OffsetDateTime::from(at);
     let whole = at.replace_millisecond(at.millisecond()).unwrap_or(at);
-    whole.format(&Rfc3339).expect("a time of this age can be formatted")
+    whole
+        .format(&Rfc3339)
+        .expect("a time of this age can be formatted")
 }
 
 /// Makes the body of `GET /api/health/live`.
@@ -112,8 +114,10 @@ pub fn live(facts: &Facts, rules: &Rules) -> LiveBody {
 #[must_use]
 pub fn ready(facts: &Facts, readiness: &Readiness, frame: &Frame<'_>) -> ReadyBody {
     let named: BTreeMap<&str, bool> = readiness.checks.iter().map(|c| (c.name, c.holds)).collect();
-    let mut checks: BTreeMap<String, bool> =
-        named.iter().map(|(name, holds)| ((*name).to_owned(), *holds)).collect();
+    let mut checks: BTreeMap<String, bool> = named
+        .iter()
+        .map(|(name, holds)| ((*name).to_owned(), *holds))
+        .collect();
     for (alias, of) in frame.aliases {
         if let Some(holds) = named.get(of.as_str()) {
             checks.insert(alias.clone(), *holds);

@@ -4,8 +4,8 @@
 //! cannot write it, and no other thread vouches for it. One blocked worker is a matter for the
 //! status; all of them standing still is a verdict.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often a worker stamps.
@@ -51,9 +51,7 @@ impl EdgeStamps {
         let now = self.origin.elapsed();
         self.stamps
             .iter()
-            .map(|stamp| {
-                now.saturating_sub(Duration::from_millis(stamp.load(Ordering::Acquire)))
-            })
+            .map(|stamp| now.saturating_sub(Duration::from_millis(stamp.load(Ordering::Acquire))))
             .collect()
     }
 

@@ -111,3 +111,33 @@ pub struct Exhibits {
     /// How the last run ended.
     pub previous_run: Option<Value>,
 }
+
+// === impl ModelFacts ===
+
+impl ModelFacts {
+    /// Tells whether there is no model and none is asked for.
+    #[must_use]
+    pub fn none_configured(&self) -> bool {
+        self.all.is_empty() && self.missing.is_empty()
+    }
+
+    /// Tells whether anything here runs in an engine process, now or as soon as it is there.
+    #[must_use]
+    pub fn need_a_runtime(&self, require_model: bool) -> bool {
+        let known_to_need_none = self.scanned && self.none_configured() && !require_model;
+        self.served_here && !known_to_need_none
+    }
+
+    /// Returns the models that are not usable although they have to be: those that are required,
+    /// or, among several of which none is, all of them as soon as not one can answer.
+    #[must_use]
+    pub fn needed(&self) -> Vec<&ModelStatus> {
+        let named = !self.missing.is_empty() || self.all.iter().any(|model| model.required);
+        let some_usable = self.all.iter().any(|model| model.state.is_usable());
+        self.all
+            .iter()
+            .filter(|model| !model.state.is_usable())
+            .filter(|model| if named { model.required } else { !some_usable })
+            .collect()
+    }
+}

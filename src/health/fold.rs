@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use impetus_actors::serving::ModelState;
+use impetus_actors::serving::ModelStatus;
 
+use super::Phase;
 use super::facts::Facts;
 use super::score::{self, Component, Grade};
-use super::Phase;
 
 /// The numbers of the health plane.
 #[derive(Debug, Clone)]
@@ -112,7 +112,9 @@ impl Readiness {
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
         let failed = self.checks.iter().filter(|check| !check.holds);
-        let mut reasons: Vec<String> = failed.map(|c| format!("{}: {}", c.name, c.reason)).collect();
+        let mut reasons: Vec<String> = failed
+            .map(|c| format!("{}: {}", c.name, c.reason))
+            .collect();
         reasons.extend(self.others.iter().cloned());
         reasons
     }
@@ -127,11 +129,20 @@ pub fn live(facts: &Facts, rules: &Rules) -> Liveness {
     let root_age = facts.root_age.unwrap_or(facts.uptime);
     let beat_age = facts.heartbeat.age.unwrap_or(facts.uptime);
     let reason = if let Some(given_up) = &facts.given_up {
-        Some(format!("{} was given up: {}", given_up.actor, given_up.reason))
-    } else if root_age > rules.root_stale_after {
-        Some(format!("root_stalled: the root supervisor last turned {} ago", seconds(root_age)))
-    } else if beat_age > rules.heartbeat_stale_after {
-        Some(format!("heartbeat_stale: the last beat was {} ago", seconds(beat_age)))
+        Some(format!(
+            "{} was given up: {}",
+            given_up.actor, given_up.reason
+        ))
+    } else if root_age >= rules.root_stale_after {
+        Some(format!(
+            "root_stalled: the root supervisor last turned {} ago",
+            seconds(root_age)
+        ))
+    } else if beat_age >= rules.heartbeat_stale_after {
+        Some(format!(
+            "heartbeat_stale: the last beat was {} ago",
+            seconds(beat_age)
+        ))
     } else if rules.edge_stalled(facts) {
         let least = facts.edge.iter().min().copied().unwrap_or_default();
         Some(format!(
@@ -148,10 +159,20 @@ pub fn live(facts: &Facts, rules: &Rules) -> Liveness {
 /// Judges whether traffic should come here.
 #[must_use]
 pub fn ready(facts: &Facts, rules: &Rules) -> Readiness {
-    let checks = vec![memory_available(facts), models_loaded(facts, rules), runtime_available(facts)];
+    let checks = vec![
+        memory_available(facts),
+        models_loaded(facts, rules),
+        runtime_available(facts, rules),
+    ];
     let mut others = Vec::new();
+    if !facts.started {
+        others.push("starting: the supervision tree does not stand yet".to_owned());
+    }
     if facts.phase != Phase::Serving {
-        others.push(format!("draining: the server is ending ({})", facts.phase.as_str()));
+        others.push(format!(
+            "draining: the server is ending ({})",
+            facts.phase.as_str()
+        ));
     }
     for actor in &facts.unknown {
         others.push(format!("actor_unknown: {actor} has not said how it is"));
@@ -166,7 +187,11 @@ pub fn ready(facts: &Facts, rules: &Rules) -> Readiness {
 #[must_use]
 pub fn overall(facts: &Facts, rules: &Rules) -> Overall {
     let components = score::components(facts, rules);
-    let worst = components.iter().filter(|(_, c)| c.required).map(|(_, c)| c.score).min();
+    let worst = components
+        .iter()
+        .filter(|(_, c)| c.required)
+        .map(|(_, c)| c.score)
+        .min();
     let mut score = worst.unwrap_or(100);
     if !live(facts, rules).holds() {
         score = 0;
@@ -181,7 +206,10 @@ pub fn overall(facts: &Facts, rules: &Rules) -> Overall {
 fn memory_available(facts: &Facts) -> Check {
     let reason = match facts.memory {
         Some(memory) if !memory.available => {
-            format!("{:.1}% of {} bytes are in use", memory.percent, memory.limit_bytes)
+            format!(
+                "{:.1}% of {} bytes are in use",
+                memory.percent, memory.limit_bytes
+            )
         }
         _ => String::new(),
     };
@@ -192,33 +220,43 @@ fn models_loaded(facts: &Facts, rules: &Rules) -> Check {
     let models = &facts.models;
     let reason = if !models.served_here {
         String::new()
-    } else if models.all.is_empty() && models.missing.is_empty() {
+    } else if !models.scanned {
+        "the model folder is being looked at".to_owned()
+    } else if models.none_configured() {
         match &models.source_problem {
             Some(problem) => problem.clone(),
-            None if !rules.require_model && models.scanned => String::new(),
-            None if !models.scanned => "the model folder is being looked at".to_owned(),
-            None => "there is no model in the model folder".to_owned(),
+            None if rules.require_model => "there is no model in the model folder".to_owned(),
+            None => String::new(),
         }
     } else {
-        let mut against: Vec<String> = models
-            .all
-            .iter()
-            .filter(|m| m.required && !m.state.is_usable())
-            .map(|m| describe(&m.name, m.state, &m.reason))
-            .collect();
-        against.extend(models.missing.iter().map(|name| format!("{name} is required and not there")));
+        let mut against: Vec<String> = models.needed().into_iter().map(describe).collect();
+        against.extend(
+            models
+                .missing
+                .iter()
+                .map(|name| format!("{name} is required and not there")),
+        );
         against.join("; ")
     };
     Check::new("models_loaded", reason)
 }
 
-fn runtime_available(facts: &Facts) -> Check {
-    let needed = facts.models.served_here && facts.runtime.is_none();
-    let reason = if needed { "no engine process has loaded a runtime" } else { "" };
+fn runtime_available(facts: &Facts, rules: &Rules) -> Check {
+    let reason = if facts.models.need_a_runtime(rules.require_model) && facts.runtime.is_none() {
+        "no engine process has loaded a runtime"
+    } else {
+        ""
+    };
     Check::new("runtime_available", reason.to_owned())
 }
 
-fn describe(name: &str, state: ModelState, reason: &str) -> String {
+fn describe(model: &ModelStatus) -> String {
+    let ModelStatus {
+        name,
+        state,
+        reason,
+        ..
+    } = model;
     if reason.is_empty() {
         format!("{name} is {state}")
     } else {
@@ -242,3 +280,6 @@ impl Check {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,10 +120,12 @@ impl HealthPlane {
         let sources = &self.sources;
         let board = sources.board.get();
         let resources = sources.resources.snapshot();
-        let given_up = board.and_then(|board| board.given_up()).map(|verdict| GivenUp {
-            actor: verdict.actor.to_string(),
-            reason: verdict.reason.clone(),
-        });
+        let given_up = board
+            .and_then(|board| board.given_up())
+            .map(|verdict| GivenUp {
+                actor: verdict.actor.to_string(),
+                reason: verdict.reason.clone(),
+            });
         Facts {
             now: self.wall(),
             uptime: self.uptime(),
@@ -146,7 +148,10 @@ impl HealthPlane {
                 resident_bytes: sample.process_resident_bytes,
                 available: resources.memory_available,
             }),
-            cpu_percent: resources.sample.as_ref().and_then(|sample| sample.cpu_percent),
+            cpu_percent: resources
+                .sample
+                .as_ref()
+                .and_then(|sample| sample.cpu_percent),
             database: self.database(),
         }
     }
@@ -179,7 +184,10 @@ impl HealthPlane {
     pub fn check(&self, name: &str) -> Option<Check> {
         let name = self.resolve(name)?;
         let readiness = fold::ready(&self.facts(), &self.settings.rules);
-        readiness.checks.into_iter().find(|check| check.name == name)
+        readiness
+            .checks
+            .into_iter()
+            .find(|check| check.name == name)
     }
 
     /// Tells whether traffic should come here.
@@ -205,7 +213,9 @@ impl HealthPlane {
     pub fn status(&self) -> StatusBody {
         let board = self.sources.board.get();
         let exhibits = Exhibits {
-            actors: board.map(|board| StatusNode::nest(board.snapshot())).unwrap_or_default(),
+            actors: board
+                .map(|board| StatusNode::nest(board.snapshot()))
+                .unwrap_or_default(),
             previous_run: self.sources.previous_run.clone(),
         };
         body::status(&self.facts(), &self.frame(), exhibits)
@@ -253,9 +263,17 @@ impl HealthPlane {
         if overall.grade == Grade::Unhealthy {
             let in_a_row = self.consecutive_failures.fetch_add(1, Ordering::AcqRel) + 1;
             self.failures.fetch_add(1, Ordering::AcqRel);
-            let low = overall.components.iter().filter(|(_, c)| c.status == Grade::Unhealthy);
+            let low = overall
+                .components
+                .iter()
+                .filter(|(_, c)| c.status == Grade::Unhealthy);
             let components: Vec<&str> = low.map(|(name, _)| *name).collect();
-            warn!(in_a_row, ?components, score = overall.score, "health evaluation failed");
+            warn!(
+                in_a_row,
+                ?components,
+                score = overall.score,
+                "health evaluation failed"
+            );
         } else if self.consecutive_failures.swap(0, Ordering::AcqRel) > 0 {
             info!(score = overall.score, "health evaluation passes again");
         }
@@ -315,7 +333,10 @@ impl HealthPlane {
             served_here: true,
             scanned: catalog.scans() > 0,
             source_problem: catalog.source_problem().map(|problem| problem.to_string()),
-            missing: missing.filter(|name| !models.contains_key(*name)).cloned().collect(),
+            missing: missing
+                .filter(|name| !models.contains_key(*name))
+                .cloned()
+                .collect(),
             all: models.values().map(|model| model.status()).collect(),
         }
     }
@@ -327,7 +348,9 @@ impl HealthPlane {
 
     fn resolve<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         let name = self.settings.aliases.get(name).map_or(name, String::as_str);
-        crate::config::READINESS_CHECKS.contains(&name).then_some(name)
+        crate::config::READINESS_CHECKS
+            .contains(&name)
+            .then_some(name)
     }
 
     fn frame(&self) -> Frame<'_> {

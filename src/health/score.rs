@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use impetus_actors::serving::ModelState;
 use serde::Serialize;
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::facts::Facts;
 use super::fold::Rules;
@@ -68,7 +68,10 @@ pub(super) fn components(facts: &Facts, rules: &Rules) -> Vec<(&'static str, Com
         ("models", make(models(facts, rules), true)),
         ("runtime", make(runtime(facts), true)),
         ("database", make(database(facts), true)),
-        ("registry", make((100, json!({"state": "not_configured"})), false)),
+        (
+            "registry",
+            make((100, json!({"state": "not_configured"})), false),
+        ),
         ("edge", make(edge(facts, rules), true)),
     ]
 }
@@ -93,7 +96,10 @@ fn memory(facts: &Facts, rules: &Rules) -> (u8, Value) {
 
 fn cpu(facts: &Facts) -> (u8, Value) {
     match facts.cpu_percent {
-        Some(percent) => (falling(percent, 80.0, 100.0), json!({"percent": round(percent)})),
+        Some(percent) => (
+            falling(percent, 80.0, 100.0),
+            json!({"percent": round(percent)}),
+        ),
         None => (100, json!({"reason": "not measured yet"})),
     }
 }
@@ -102,7 +108,11 @@ fn heartbeat(facts: &Facts, rules: &Rules) -> (u8, Value) {
     let age = facts.heartbeat.age.unwrap_or(facts.uptime).as_secs_f64();
     let fresh = rules.heartbeat_interval.as_secs_f64() * 3.0;
     let stale = rules.heartbeat_stale_after.as_secs_f64();
-    let score = if age > stale { 0 } else { falling(age, fresh.min(stale), stale) };
+    let score = if age > stale {
+        0
+    } else {
+        falling(age, fresh.min(stale), stale)
+    };
     (score, json!({"age_seconds": round(age)}))
 }
 
@@ -138,9 +148,20 @@ fn models(facts: &Facts, rules: &Rules) -> (u8, Value) {
 
 fn models_score(facts: &Facts, rules: &Rules) -> u8 {
     let models = &facts.models;
-    let first_load = |state| matches!(state, ModelState::Absent | ModelState::Loading | ModelState::Warming | ModelState::Downloading);
+    let first_load = |state| {
+        matches!(
+            state,
+            ModelState::Absent
+                | ModelState::Loading
+                | ModelState::Warming
+                | ModelState::Downloading
+        )
+    };
     let nothing_yet = models.all.is_empty() && !models.scanned;
-    let required_down = models.all.iter().filter(|m| m.required && !m.state.is_usable());
+    let required_down = models
+        .all
+        .iter()
+        .filter(|m| m.required && !m.state.is_usable());
     if required_down.clone().any(|m| !first_load(m.state)) || !models.missing.is_empty() {
         return 0;
     }
@@ -163,10 +184,21 @@ fn runtime(facts: &Facts) -> (u8, Value) {
     }
     match &facts.runtime {
         Some(runtime) => (100, json!({"runtime": runtime})),
-        None if facts.models.all.iter().any(|m| m.state == ModelState::Failed) => {
-            (0, json!({"reason": "no engine process has loaded a runtime"}))
+        None if facts
+            .models
+            .all
+            .iter()
+            .any(|m| m.state == ModelState::Failed) =>
+        {
+            (
+                0,
+                json!({"reason": "no engine process has loaded a runtime"}),
+            )
         }
-        None => (60, json!({"reason": "no engine process has loaded a runtime yet"})),
+        None => (
+            60,
+            json!({"reason": "no engine process has loaded a runtime yet"}),
+        ),
     }
 }
 
@@ -199,7 +231,11 @@ fn falling(value: f64, from: f64, to: f64) -> u8 {
     if value <= from {
         return 100;
     }
-    let way = if to > from { ((value - from) / (to - from)).min(1.0) } else { 1.0 };
+    let way = if to > from {
+        ((value - from) / (to - from)).min(1.0)
+    } else {
+        1.0
+    };
     // Between 50 and 100 by construction.
     (100.0 - 50.0 * way).round() as u8
 }

@@ -6,12 +6,12 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use tokio::time::{interval, MissedTickBehavior};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::error;
 
 use super::HealthPlane;
@@ -53,22 +53,24 @@ impl HealthThread {
     /// The operating system has no thread left, or the server could not be made.
     pub fn start(self) -> io::Result<()> {
         let (ready, is_ready) = sync_channel(1);
-        std::thread::Builder::new().name("health".to_owned()).spawn(move || {
-            let system = actix_web::rt::System::new();
-            system.block_on(async move {
-                let server = match self.serve.map(|serve| serve()).transpose() {
-                    Ok(server) => server,
-                    Err(failed) => {
-                        let _ = ready.send(Err(failed));
-                        return;
-                    }
-                };
-                let running = server.map(actix_web::rt::spawn);
-                let _ = ready.send(Ok(()));
-                run(self.plane, self.evaluate_every, self.after_each).await;
-                drop(running);
-            });
-        })?;
+        std::thread::Builder::new()
+            .name("health".to_owned())
+            .spawn(move || {
+                let system = actix_web::rt::System::new();
+                system.block_on(async move {
+                    let server = match self.serve.map(|serve| serve()).transpose() {
+                        Ok(server) => server,
+                        Err(failed) => {
+                            let _ = ready.send(Err(failed));
+                            return;
+                        }
+                    };
+                    let running = server.map(actix_web::rt::spawn);
+                    let _ = ready.send(Ok(()));
+                    run(self.plane, self.evaluate_every, self.after_each).await;
+                    drop(running);
+                });
+            })?;
         is_ready
             .recv_timeout(Duration::from_secs(10))
             .map_err(|_| io::Error::other("the health thread did not come up"))?

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use impetus_actors::serving::{Fault, ServeError};
 use impetus_engine::EngineError;
@@ -105,7 +105,9 @@ impl From<ServeError> for ApiError {
             ServeError::NotReady { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_not_ready"),
             ServeError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
             ServeError::Unloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_unloaded"),
-            ServeError::DeadlineExceeded { .. } => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
+            ServeError::DeadlineExceeded { .. } => {
+                (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded")
+            }
             ServeError::WorkerLost { .. } => (StatusCode::SERVICE_UNAVAILABLE, "worker_lost"),
             ServeError::Engine(engine) => (engine_status(&error), engine_code(engine)),
         };

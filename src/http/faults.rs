@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::{web, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, web};
 use impetus_supervision::{ActorId, Fault};
 use serde::Deserialize;
 use serde_json::json;
 use tracing::warn;
 
-use super::error::ApiError;
 use super::AppState;
+use super::error::ApiError;
 use crate::config::Period;
 
 /// "For ever", for a fault that ends by itself only in theory.
@@ -57,7 +57,9 @@ async fn order(
     state: web::Data<AppState>,
     order: web::Json<Order>,
 ) -> Result<HttpResponse, ApiError> {
-    let local = request.peer_addr().is_some_and(|peer| peer.ip().is_loopback());
+    let local = request
+        .peer_addr()
+        .is_some_and(|peer| peer.ip().is_loopback());
     let Some(faults) = state.faults.as_ref().filter(|_| local) else {
         let message = "faults can be injected from this machine only";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "not_local", message));
@@ -69,10 +71,22 @@ async fn order(
         return block_this_worker(order.fault, lasting);
     }
     let actor = ActorId::from(order.target.as_str());
-    let known = state.plane.sources().board.get().is_some_and(|board| board.get(&actor).is_some());
+    let known = state
+        .plane
+        .sources()
+        .board
+        .get()
+        .is_some_and(|board| board.get(&actor).is_some());
     if !known {
-        let message = format!("there is no actor named {:?}; /api/health/status lists them", order.target);
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "unknown_actor", message));
+        let message = format!(
+            "there is no actor named {:?}; /api/health/status lists them",
+            order.target
+        );
+        return Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "unknown_actor",
+            message,
+        ));
     }
     let fault = match order.fault {
         Kind::Panic => Fault::Panic,
@@ -97,6 +111,9 @@ fn block_this_worker(fault: Kind, lasting: Duration) -> Result<HttpResponse, Api
             std::thread::sleep(lasting);
             Ok(HttpResponse::Ok().json(json!({"blocked": lasting.as_secs_f64()})))
         }
-        _ => Err(ApiError::bad_request("wrong_fault", "http workers can only be blocked")),
+        _ => Err(ApiError::bad_request(
+            "wrong_fault",
+            "http workers can only be blocked",
+        )),
     }
 }

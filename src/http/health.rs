@@ -1,7 +1,7 @@
 //! The health endpoints of the contract's first part.
 
 use actix_web::http::StatusCode;
-use actix_web::{web, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use tracing::{debug, warn};
 
@@ -29,7 +29,11 @@ async fn live(request: HttpRequest, state: web::Data<AppState>) -> HttpResponse 
     let body = state.plane.live();
     if probe_query(&request).verbose {
         let reason = body.reason().unwrap_or_default().to_owned();
-        let check = Check { name: "alive", holds: body.alive, reason };
+        let check = Check {
+            name: "alive",
+            holds: body.alive,
+            reason,
+        };
         return verbose("live", &[check], body.alive);
     }
     answer("live", body.alive, body.reason().unwrap_or_default(), &body)
@@ -64,7 +68,12 @@ async fn ready_check(name: web::Path<String>, state: web::Data<AppState>) -> Htt
 
 async fn startup(state: web::Data<AppState>) -> HttpResponse {
     let body = state.plane.startup();
-    answer("startup", body.started, "the supervision tree does not stand yet", &body)
+    answer(
+        "startup",
+        body.started,
+        "the supervision tree does not stand yet",
+        &body,
+    )
 }
 
 async fn health(state: web::Data<AppState>) -> HttpResponse {
@@ -106,7 +115,11 @@ fn verbose(probe: &str, checks: &[Check], yes: bool) -> HttpResponse {
     }
     let verdict = if yes { "passed" } else { "failed" };
     text.push_str(&format!("{probe} check {verdict}\n"));
-    let status = if yes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if yes {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     HttpResponse::build(status).content_type(TEXT).body(text)
 }
 
@@ -120,7 +133,10 @@ fn unknown_check(name: &str) -> HttpResponse {
 fn probe_query(request: &HttpRequest) -> ProbeQuery {
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
     let mut query = ProbeQuery {
-        verbose: request.query_string().split('&').any(|pair| pair == "verbose"),
+        verbose: request
+            .query_string()
+            .split('&')
+            .any(|pair| pair == "verbose"),
         exclude: Vec::new(),
     };
     for (key, value) in pairs.map(web::Query::into_inner).unwrap_or_default() {

@@ -1,7 +1,7 @@
 //! The scrape endpoint, under the three paths at which scrapers look.
 
 use actix_web::http::header::ACCEPT;
-use actix_web::{web, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, web};
 use tracing::error;
 
 use super::AppState;
@@ -14,10 +14,15 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn metrics(request: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = request
+        .headers()
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok());
     let format = Format::accepted(accept);
     match exposition::scrape(&state, format) {
-        Ok(text) => HttpResponse::Ok().content_type(format.content_type()).body(text),
+        Ok(text) => HttpResponse::Ok()
+            .content_type(format.content_type())
+            .body(text),
         Err(problem) => {
             error!(%problem, "metrics could not be made");
             HttpResponse::InternalServerError().body(problem.to_string())

@@ -1,6 +1,6 @@
 //! `GET /api/models/list`.
 
-use actix_web::{web, HttpResponse};
+use actix_web::{HttpResponse, web};
 use serde_json::json;
 
 use super::AppState;

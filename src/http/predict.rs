@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_multipart::Multipart;
-use actix_web::http::header::CONTENT_TYPE;
 use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::middleware::from_fn;
-use actix_web::{web, FromRequest, HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use futures_util::TryStreamExt;
 use impetus_actors::serving::signature::Signature;
 use impetus_actors::serving::{Request, ServeError, ServedModel};
@@ -24,7 +24,7 @@ use serde::Deserialize;
 use tracing::info;
 
 use super::error::ApiError;
-use super::{request, AppState};
+use super::{AppState, request};
 use crate::config::HttpConfig;
 
 /// Parts a form may have before it is refused.
@@ -80,7 +80,12 @@ async fn predict(
             (model, input)
         }
     };
-    let inference = model.infer(Request { inputs: vec![input], deadline }).await?;
+    let inference = model
+        .infer(Request {
+            inputs: vec![input],
+            deadline,
+        })
+        .await?;
     let answer = answer::classify(&model, &inference)?;
     info!(model = %answer.model, class = %answer.class, "prediction served");
     Ok(HttpResponse::Ok().json(answer))
@@ -100,11 +105,15 @@ fn from_numbers(model: &ServedModel, data: &[f32]) -> Result<Tensor, ApiError> {
     let name = &model.spec().name;
     let Some((spec, shape, numbers)) = signature.single_input() else {
         let inputs = signature.inputs.len();
-        let message = format!("model {name:?} has {inputs} inputs; /predict is for models with one");
+        let message =
+            format!("model {name:?} has {inputs} inputs; /predict is for models with one");
         return Err(ApiError::bad_request("several_inputs", message));
     };
     if spec.dtype != DType::F32 {
-        let message = format!("model {name:?} takes {}, /predict sends float32", spec.dtype);
+        let message = format!(
+            "model {name:?} takes {}, /predict sends float32",
+            spec.dtype
+        );
         return Err(ApiError::bad_request("wrong_type", message));
     }
     if data.len() != numbers {
@@ -130,14 +139,22 @@ async fn from_picture(
             "model {:?} takes numbers only: its model.toml has no [image] section",
             model.spec().name
         );
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "no_images", message));
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "no_images",
+            message,
+        ));
     };
     signature(model)?;
     let limit = state.config.http.max_image_pixels;
     // Decoding takes milliseconds of CPU: it must not stand still a request worker.
     let decoded = web::block(move || picture::decode(&body, &spec, limit)).await;
     let data = decoded.map_err(|_| {
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "no thread is free to decode the picture")
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "no thread is free to decode the picture",
+        )
     })??;
     from_numbers(model, &data)
 }
@@ -147,11 +164,17 @@ async fn whole(
     request: &HttpRequest,
     payload: &mut actix_web::dev::Payload,
 ) -> Result<web::Bytes, ApiError> {
-    web::Bytes::from_request(request, payload).await.map_err(|error| {
-        let status = error.as_response_error().status_code();
-        let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "too_large" } else { "bad_body" };
-        ApiError::new(status, code, format!("the body could not be read: {error}"))
-    })
+    web::Bytes::from_request(request, payload)
+        .await
+        .map_err(|error| {
+            let status = error.as_response_error().status_code();
+            let code = if status == StatusCode::PAYLOAD_TOO_LARGE {
+                "too_large"
+            } else {
+                "bad_body"
+            };
+            ApiError::new(status, code, format!("the body could not be read: {error}"))
+        })
 }
 
 /// Returns the first file of a form.
@@ -163,12 +186,18 @@ async fn file_of(mut form: Multipart, limit: usize) -> Result<web::Bytes, ApiErr
         let Some(mut field) = form.try_next().await.map_err(broken)? else {
             break;
         };
-        let is_file = field.content_disposition().is_some_and(|d| d.get_filename().is_some());
+        let is_file = field
+            .content_disposition()
+            .is_some_and(|d| d.get_filename().is_some());
         let mut content = web::BytesMut::new();
         while let Some(chunk) = field.try_next().await.map_err(broken)? {
             if content.len() + chunk.len() > limit {
                 let message = format!("a part of the form is larger than {limit} bytes");
-                return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
+                return Err(ApiError::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "too_large",
+                    message,
+                ));
             }
             if is_file {
                 content.extend_from_slice(&chunk);
@@ -185,8 +214,15 @@ async fn file_of(mut form: Multipart, limit: usize) -> Result<web::Bytes, ApiErr
 }
 
 fn kind(request: &HttpRequest) -> Result<Kind, ApiError> {
-    let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = given.unwrap_or("application/json").split(';').next().unwrap_or_default();
+    let given = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = given
+        .unwrap_or("application/json")
+        .split(';')
+        .next()
+        .unwrap_or_default();
     match essence.trim().to_ascii_lowercase().as_str() {
         // curl -d says the second one unless it is told otherwise.
         "application/json" | "application/x-www-form-urlencoded" | "text/json" => Ok(Kind::Json),

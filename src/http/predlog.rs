@@ -2,13 +2,13 @@
 
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::{web, HttpResponse};
+use actix_web::{HttpResponse, web};
 use impetus_actors::predlog::{BatchError, LogBatch, LogError, Query, ReadError};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::error::{ApiError, Detail};
-use super::{request, AppState};
+use super::{AppState, request};
 use crate::config::HttpConfig;
 
 pub(super) fn routes(config: &mut web::ServiceConfig, http: &HttpConfig) {
@@ -23,12 +23,22 @@ pub(super) fn routes(config: &mut web::ServiceConfig, http: &HttpConfig) {
 }
 
 async fn log(state: web::Data<AppState>, body: web::Bytes) -> Result<HttpResponse, ApiError> {
-    let predlog = state.predlog.as_ref().expect("the route exists only with a prediction log");
+    let predlog = state
+        .predlog
+        .as_ref()
+        .expect("the route exists only with a prediction log");
     let batch = LogBatch::parse(&body).map_err(refused)?;
     let most = state.config.predlog.max_batch_rows;
     if batch.len() > most {
-        let message = format!("the batch has {} predictions, {most} are allowed", batch.len());
-        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_predictions", message));
+        let message = format!(
+            "the batch has {} predictions, {most} are allowed",
+            batch.len()
+        );
+        return Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_many_predictions",
+            message,
+        ));
     }
     let ack = predlog.log(batch, state.request_timeout()).await?;
     Ok(HttpResponse::Ok().json(json!({"status": "logged", "logged": ack.logged})))
@@ -47,7 +57,10 @@ async fn predictions(
     state: web::Data<AppState>,
     query: web::Query<PredictionsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let predlog = state.predlog.as_ref().expect("the route exists only with a prediction log");
+    let predlog = state
+        .predlog
+        .as_ref()
+        .expect("the route exists only with a prediction log");
     let query = query.into_inner();
     let page = predlog
         .predictions(&Query {
@@ -62,7 +75,10 @@ async fn predictions(
 }
 
 async fn stats(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let predlog = state.predlog.as_ref().expect("the route exists only with a prediction log");
+    let predlog = state
+        .predlog
+        .as_ref()
+        .expect("the route exists only with a prediction log");
     Ok(HttpResponse::Ok().json(predlog.stats().await?))
 }
 
@@ -98,8 +114,12 @@ impl From<ReadError> for ApiError {
         if error.is_client_fault() {
             Self::bad_request("bad_query", error.to_string())
         } else {
-            Self::new(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", error.to_string())
-                .retry_after(std::time::Duration::from_secs(1))
+            Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "log_unavailable",
+                error.to_string(),
+            )
+            .retry_after(std::time::Duration::from_secs(1))
         }
     }
 }

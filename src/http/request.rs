@@ -6,7 +6,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{web, Error};
+use actix_web::{Error, web};
 use tracing::{debug, info};
 use uuid::Uuid;
 
@@ -68,10 +68,8 @@ pub(super) async fn work(
         state.traffic.count_work();
     }
     let response = next.call(request).await?;
-    if let Some(state) = &state {
-        if response.status().is_success() {
-            state.outcomes.took(began.elapsed());
-        }
+    if let Some(state) = state.filter(|_| response.status().is_success()) {
+        state.outcomes.took(began.elapsed());
     }
     let (method, path) = (response.request().method(), response.request().path());
     if response.status().is_server_error() {
@@ -87,7 +85,9 @@ fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
     let well_formed = |id: &&HeaderValue| {
         let bytes = id.as_bytes();
         (1..=LONGEST_ID).contains(&bytes.len())
-            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b))
+            && bytes
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b))
     };
     given.filter(well_formed).cloned().unwrap_or_else(|| {
         HeaderValue::from_str(&Uuid::new_v4().to_string()).expect("a uuid is ascii")

@@ -9,9 +9,9 @@ use std::time::Duration;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
-use actix_web::{web, App, HttpResponse, HttpServer};
+use actix_web::{App, HttpResponse, HttpServer, web};
 
-use super::{error::ApiError, health_routes, request, work_routes, AppState, InFlight};
+use super::{AppState, InFlight, error::ApiError, health_routes, request, work_routes};
 
 /// Bytes of body that the health port takes: its endpoints read none.
 const HEALTH_BODY: usize = 4096;
@@ -82,7 +82,11 @@ async fn not_found(request: actix_web::HttpRequest) -> Result<HttpResponse, ApiE
     Err(ApiError::new(
         actix_web::http::StatusCode::NOT_FOUND,
         "not_found",
-        format!("there is nothing at {} {}", request.method(), request.path()),
+        format!(
+            "there is nothing at {} {}",
+            request.method(),
+            request.path()
+        ),
     ))
 }
 

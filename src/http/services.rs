@@ -2,16 +2,16 @@
 
 use std::time::SystemTime;
 
-use actix_web::{web, HttpResponse};
+use actix_web::{HttpResponse, web};
 use impetus_actors::sliding::Tally;
-use serde_json::{json, Map, Value};
 use impetus_supervision::Timestamp;
+use serde_json::{Map, Value, json};
 use tracing::{debug, warn};
 
 use super::AppState;
 use crate::config::Readiness;
-use crate::health::body::timestamp;
 use crate::health::Phase;
+use crate::health::body::timestamp;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -50,7 +50,10 @@ async fn ready(state: web::Data<AppState>) -> HttpResponse {
     }
     let phase = state.lifecycle.phase();
     if phase != Phase::Serving {
-        reasons.push(format!("draining: the server is ending ({})", phase.as_str()));
+        reasons.push(format!(
+            "draining: the server is ending ({})",
+            phase.as_str()
+        ));
     }
     fields.insert("timestamp".to_owned(), json!(timestamp(state.plane.wall())));
     if reasons.is_empty() {
@@ -70,9 +73,15 @@ fn inference(state: &AppState, fields: &mut Map<String, Value>, reasons: &mut Ve
     fields.insert("model_loaded".to_owned(), json!(loaded.holds));
     fields.insert("mlflow_accessible".to_owned(), json!(false));
     fields.insert("registry".to_owned(), json!("not_configured"));
-    fields.insert("predictions_served".to_owned(), json!(state.outcomes.successes()));
+    fields.insert(
+        "predictions_served".to_owned(),
+        json!(state.outcomes.successes()),
+    );
     fields.insert("errors".to_owned(), json!(state.outcomes.failures()));
-    fields.insert("last_prediction".to_owned(), time(state.outcomes.last_success()));
+    fields.insert(
+        "last_prediction".to_owned(),
+        time(state.outcomes.last_success()),
+    );
     if !loaded.holds {
         reasons.push(format!("no model: {}", loaded.reason));
     }
@@ -87,16 +96,28 @@ fn logging(state: &AppState, fields: &mut Map<String, Value>, reasons: &mut Vec<
     };
     let status = log.status().snapshot();
     fields.insert("db_initialized".to_owned(), json!(status.db_initialized));
-    fields.insert("predictions_logged".to_owned(), json!(status.predictions_logged));
-    fields.insert("defects_detected".to_owned(), json!(status.defects_detected));
+    fields.insert(
+        "predictions_logged".to_owned(),
+        json!(status.predictions_logged),
+    );
+    fields.insert(
+        "defects_detected".to_owned(),
+        json!(status.defects_detected),
+    );
     fields.insert("last_prediction".to_owned(), json!(status.last_prediction));
     fields.insert("errors".to_owned(), json!(status.errors));
     let database = state.plane.database();
     let against = database.and_then(|database| {
         if !database.initialized {
-            Some(format!("database not initialized: {}", database.reason.unwrap_or_default()))
+            Some(format!(
+                "database not initialized: {}",
+                database.reason.unwrap_or_default()
+            ))
         } else if !database.connected {
-            Some(format!("database unavailable: {}", database.reason.unwrap_or_default()))
+            Some(format!(
+                "database unavailable: {}",
+                database.reason.unwrap_or_default()
+            ))
         } else {
             None
         }
@@ -123,12 +144,18 @@ fn both(state: &AppState, fields: &mut Map<String, Value>) {
     let errors = state.outcomes.failures() + status.errors;
     let served = state.outcomes.last_success().map(Timestamp::from);
     fields.insert("errors".to_owned(), json!(errors));
-    fields.insert("last_prediction".to_owned(), json!(served.max(status.last_prediction)));
+    fields.insert(
+        "last_prediction".to_owned(),
+        json!(served.max(status.last_prediction)),
+    );
 }
 
 fn rate(what: &str, tally: Tally) -> String {
     let percent = tally.error_rate().unwrap_or_default() * 100.0;
-    format!("error rate: {percent:.0}% of {} {what} in the last minute failed", tally.total())
+    format!(
+        "error rate: {percent:.0}% of {} {what} in the last minute failed",
+        tally.total()
+    )
 }
 
 fn time(at: Option<SystemTime>) -> Value {

@@ -151,6 +151,20 @@ fn directives_choose_what_is_logged() {
 }
 
 #[test]
+fn a_bare_info_leaves_out_the_small_talk_of_the_http_library() {
+    let talk = || {
+        info!(target: "actix_server::builder", "starting 2 workers");
+        warn!(target: "actix_server::accept", "too many open files");
+    };
+    let bare = logged(LogFormat::Json, "INFO", talk);
+    assert!(
+        !bare.contains("starting") && bare.contains("too many"),
+        "{bare}"
+    );
+    assert!(logged(LogFormat::Json, "info,x=debug", talk).contains("starting"));
+}
+
+#[test]
 fn directives_that_cannot_be_read_are_an_error() {
     let settings = LogSettings::of_worker("a=b=c", LogFormat::Json);
     let error = subscriber(&settings, io::sink).map(|_| ()).unwrap_err();

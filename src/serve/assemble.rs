@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use impetus_actors::db_writer;
 use impetus_actors::heartbeat::{BoardSource, Heartbeat, Pulse};
 use impetus_actors::metrics::{self, MetricsConfig};
-use impetus_actors::model_loader::{LoaderSettings, LoaderShared, ModelLoader, MODEL_LOADER};
+use impetus_actors::model_loader::{LoaderSettings, LoaderShared, MODEL_LOADER, ModelLoader};
 use impetus_actors::outcomes::Outcomes;
-use impetus_actors::db_writer;
 use impetus_actors::predlog::PredictionLog;
 use impetus_actors::serving::host::{ProcessHost, ThreadHost};
 use impetus_actors::serving::{Catalog, WorkerHost};
@@ -23,7 +23,7 @@ use tracing::{error, warn};
 
 use super::settings;
 use crate::cli::WorkerArgs;
-use crate::config::{resolve_runtime_library, Config, Isolation, SearchPlaces};
+use crate::config::{Config, Isolation, SearchPlaces, resolve_runtime_library};
 use crate::health::plane::Sources;
 use crate::health::{EdgeStamps, HealthPlane, Lifecycle};
 use crate::http::{AppState, Traffic};
@@ -62,7 +62,12 @@ pub(super) fn cores() -> usize {
 
 /// Puts everything together; nothing runs yet.
 pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
-    let Given { began, clock, config, previous_run } = given;
+    let Given {
+        began,
+        clock,
+        config,
+        previous_run,
+    } = given;
     let config = &config;
     let shared = Shared {
         pulse: Arc::default(),
@@ -120,7 +125,12 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         lifecycle,
         faults: None,
     };
-    Ok(Parts { state, root, board: shared.board, clock: shared.clock })
+    Ok(Parts {
+        state,
+        root,
+        board: shared.board,
+        clock: shared.clock,
+    })
 }
 
 fn heartbeat(config: &Config, shared: &Shared) -> anyhow::Result<ChildSpec> {

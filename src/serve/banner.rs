@@ -19,14 +19,21 @@ fn banner(config: &Config) -> String {
     );
     if config.health.port != 0 {
         let host = reachable(config.health_host());
-        text.push_str(&format!("  Health also on http://{host}:{}\n", config.health.port));
+        text.push_str(&format!(
+            "  Health also on http://{host}:{}\n",
+            config.health.port
+        ));
     }
     text.push_str("\n  Try:\n");
-    let mut example = |what: &str, line: String| text.push_str(&format!("    {line:<72} # {what}\n"));
+    let mut example =
+        |what: &str, line: String| text.push_str(&format!("    {line:<72} # {what}\n"));
     if config.role.infers() {
         let sample = config.models.dir.join("surface/samples/scratch-1.png");
         if sample.is_file() {
-            example("classify a picture", format!("curl -F image=@{} {base}/predict", sample.display()));
+            example(
+                "classify a picture",
+                format!("curl -F image=@{} {base}/predict", sample.display()),
+            );
         }
         example("the models", format!("curl {base}/api/models/list"));
     }
@@ -34,7 +41,10 @@ fn banner(config: &Config) -> String {
         example("logged predictions", format!("curl {base}/stats"));
     }
     example("is it ready?", format!("curl -i {base}/api/health/ready"));
-    example("every actor, in colour", format!("impetus status --url {base}"));
+    example(
+        "every actor, in colour",
+        format!("impetus status --url {base}"),
+    );
     text.push('\n');
     text
 }
@@ -53,9 +63,15 @@ mod tests {
 
     #[test]
     fn the_banner_names_addresses_that_can_be_opened() {
-        let config = Config { host: "0.0.0.0".to_owned(), ..Config::default() };
+        let config = Config {
+            host: "0.0.0.0".to_owned(),
+            ..Config::default()
+        };
         let text = banner(&config);
-        assert!(text.contains("http://127.0.0.1:8080") && text.contains(":8081"), "{text}");
+        assert!(
+            text.contains("http://127.0.0.1:8080") && text.contains(":8081"),
+            "{text}"
+        );
         assert!(!text.contains("0.0.0.0"));
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use impetus_supervision::Running;
-use tokio::signal::unix::{signal, Signal, SignalKind};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::RECORD_WITHIN;
@@ -80,14 +80,21 @@ impl Ending {
         let drained = self.drain(http).await;
         let stopped = self.stop().await;
         http.stop(false).await;
-        if drained && stopped { Exit::Clean } else { Exit::Forced }
+        if drained && stopped {
+            Exit::Clean
+        } else {
+            Exit::Forced
+        }
     }
 
     async fn lame_duck(&self) {
         let lame_duck = self.state.config.lifecycle.lame_duck.get();
         self.state.lifecycle.advance(Phase::LameDuck);
         if self.state.plane.live().alive {
-            info!(seconds = lame_duck.as_secs_f64(), "not ready any more, serving on");
+            info!(
+                seconds = lame_duck.as_secs_f64(),
+                "not ready any more, serving on"
+            );
             tokio::time::sleep(lame_duck).await;
         }
     }
@@ -101,7 +108,10 @@ impl Ending {
         let deadline = Instant::now() + within;
         while traffic.in_flight() > 0 {
             if Instant::now() >= deadline {
-                warn!(in_flight = traffic.in_flight(), "requests are unanswered at the drain deadline");
+                warn!(
+                    in_flight = traffic.in_flight(),
+                    "requests are unanswered at the drain deadline"
+                );
                 return false;
             }
             tokio::time::sleep(LOOK_EVERY).await;

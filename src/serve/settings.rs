@@ -12,8 +12,8 @@ use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
 use crate::config::{Config, HealthConfig};
-use crate::health::plane::PlaneSettings;
 use crate::health::Rules;
+use crate::health::plane::PlaneSettings;
 
 /// Returns the settings of the health plane.
 pub(super) fn plane(config: &Config) -> anyhow::Result<PlaneSettings> {
@@ -82,13 +82,21 @@ pub(super) fn worker(config: &Config, library: PathBuf) -> Arc<WorkerSettings> {
 /// Returns the restart intensity of actors.
 pub(super) fn intensity(config: &Config) -> anyhow::Result<Intensity> {
     let supervision = &config.supervision;
-    Ok(Intensity::try_new(supervision.restarts, supervision.within.get())?)
+    Ok(Intensity::try_new(
+        supervision.restarts,
+        supervision.within.get(),
+    )?)
 }
 
 /// Returns the backoff between the restarts of actors, or of workers with their own bounds.
 pub(super) fn backoff(config: &Config, min: Duration, max: Duration) -> anyhow::Result<Backoff> {
     let supervision = &config.supervision;
-    Ok(Backoff::try_new(min, max, supervision.jitter, supervision.stable_after.get())?)
+    Ok(Backoff::try_new(
+        min,
+        max,
+        supervision.jitter,
+        supervision.stable_after.get(),
+    )?)
 }
 
 /// Returns when memory counts as used up.
@@ -125,7 +133,11 @@ pub(super) fn common(config: &Config, child: ChildSpec) -> anyhow::Result<ChildS
 /// Gives a child the restart policy that every actor has, leaving its own bounds alone.
 pub(super) fn healing(config: &Config, child: ChildSpec) -> anyhow::Result<ChildSpec> {
     let supervision = &config.supervision;
-    let backoff = backoff(config, supervision.backoff_min.get(), supervision.backoff_max.get())?;
+    let backoff = backoff(
+        config,
+        supervision.backoff_min.get(),
+        supervision.backoff_max.get(),
+    )?;
     Ok(child
         .intensity(intensity(config)?)
         .backoff(backoff)

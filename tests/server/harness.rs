@@ -3,6 +3,11 @@
 //! Every wait is for an event and has a deadline. Nothing listens beyond the loopback, and ports
 //! are taken from the kernel.
 
+pub mod disks;
+pub mod load;
+pub mod processes;
+pub mod watch;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -34,6 +39,7 @@ pub struct Setup {
     dir: Arc<TempDir>,
     settings: BTreeMap<String, String>,
     env: Vec<(String, String)>,
+    prelude: Option<String>,
 }
 
 /// A status code, headers and a body.
@@ -69,6 +75,7 @@ impl Setup {
             dir,
             settings: BTreeMap::new(),
             env: Vec::new(),
+            prelude: None,
         };
         setup = setup
             .set("faults.enabled", "true")
@@ -90,6 +97,12 @@ impl Setup {
         self
     }
 
+    /// Has a shell run `line` and then become the server.
+    pub fn after(mut self, line: &str) -> Self {
+        self.prelude = Some(line.to_owned());
+        self
+    }
+
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -97,7 +110,9 @@ impl Setup {
     /// Starts the server and waits until its health port answers.
     pub fn start(self) -> Server {
         let server = self.spawn();
-        server.wait_for("the first answer", || server.try_get("/api/health/live").is_some());
+        server.wait_for("the first answer", || {
+            server.try_get("/api/health/live").is_some()
+        });
         server
     }
 
@@ -127,7 +142,17 @@ impl Setup {
         }
         let config = self.dir.path().join(format!("config-{port}.toml"));
         fs::write(&config, toml_of(&self.settings)).unwrap();
-        let mut child = Command::new(binary())
+        let mut command = match &self.prelude {
+            None => Command::new(binary()),
+            Some(line) => {
+                let mut shell = Command::new("sh");
+                shell
+                    .args(["-c", &format!("{line}; exec \"$0\" \"$@\"")])
+                    .arg(binary());
+                shell
+            }
+        };
+        let mut child = command
             .arg("serve")
             .arg("--config")
             .arg(&config)
@@ -139,12 +164,15 @@ impl Setup {
             .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         keep_log(child.stderr.take().unwrap(), Arc::clone(&log));
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(30)))
-            .http_status_as_error(false)
-            .build()
-            .into();
-        Server { child, dir: self.dir, port, health_port, grpc_port, log, agent }
+        Server {
+            child,
+            dir: self.dir,
+            port,
+            health_port,
+            grpc_port,
+            log,
+            agent: new_agent(),
+        }
     }
 }
 
@@ -165,7 +193,8 @@ impl Server {
 
     /// Gets from the main port.
     pub fn get(&self, path: &str) -> Answer {
-        self.fetch(&self.url(path)).unwrap_or_else(|| panic!("no answer from {path}\n{}", self.log()))
+        self.fetch(&self.url(path))
+            .unwrap_or_else(|| panic!("no answer from {path}\n{}", self.log()))
     }
 
     /// Gets from the health port.
@@ -187,8 +216,16 @@ impl Server {
             .unwrap_or_else(|error| panic!("no answer from {path}: {error}\n{}", self.log()))
     }
 
-    pub fn try_post(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Answer, ureq::Error> {
-        let request = self.agent.post(self.url(path)).header("content-type", content_type);
+    pub fn try_post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<Answer, ureq::Error> {
+        let request = self
+            .agent
+            .post(self.url(path))
+            .header("content-type", content_type);
         request.send(body).map(Answer::from)
     }
 
@@ -214,8 +251,56 @@ impl Server {
         find_actor(&self.status()["actors"], name)
     }
 
+    /// Returns an actor that must be in the status.
+    pub fn expect_actor(&self, name: &str) -> Value {
+        self.actor(name)
+            .unwrap_or_else(|| panic!("no actor named {name}: {:#}", self.status()))
+    }
+
+    /// Waits until an actor of that name is as expected, and returns it.
+    pub fn wait_for_actor(
+        &self,
+        name: &str,
+        what: &str,
+        expected: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let mut found = None;
+        self.wait_for(&format!("{name} {what}"), || {
+            found = self.actor(name).filter(&expected);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// Waits until the model serves with every worker it should have.
+    pub fn wait_all_workers(&self) {
+        self.wait_for("every worker", || {
+            self.status()["models"][0]["state"] == "ready"
+        });
+    }
+
+    /// Asks both ports, the main one first.
+    pub fn get_both(&self, path: &str) -> [Answer; 2] {
+        [self.get(path), self.get_health(path)]
+    }
+
+    /// Sends one sample and insists on the right answer.
+    pub fn assert_predicts(&self) {
+        let sample = &load::requests()[0];
+        let answer = self.post("/predict", sample.content_type, &sample.body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(
+            answer.json()["class"],
+            sample.class.as_str(),
+            "{}",
+            answer.text()
+        );
+    }
+
     pub fn wait_ready(&self) {
-        self.wait_for("readiness", || self.get_health("/api/health/ready").status == 200);
+        self.wait_for("readiness", || {
+            self.get_health("/api/health/ready").status == 200
+        });
     }
 
     /// Waits until `condition` holds, and says what was waited for when it does not.
@@ -233,7 +318,8 @@ impl Server {
     }
 
     fn try_status(&self) -> Value {
-        self.fetch(&self.health_url("/api/health/status")).map_or(Value::Null, |answer| answer.json())
+        self.fetch(&self.health_url("/api/health/status"))
+            .map_or(Value::Null, |answer| answer.json())
     }
 
     /// Sends a signal to the server itself.
@@ -248,7 +334,29 @@ impl Server {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the server did not end\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "the server did not end\n{}",
+                self.log()
+            );
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for the server's end and returns its exit code.
+    pub fn wait_exit_code(&mut self) -> Option<i32> {
+        self.wait_exit().code()
+    }
+
+    /// Waits until the log holds `text`; the log is read by a thread of its own.
+    pub fn wait_for_log(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(
+                Instant::now() < deadline,
+                "{text:?} never came into the log\n{}",
+                self.log()
+            );
             std::thread::park_timeout(Duration::from_millis(10));
         }
     }
@@ -289,7 +397,12 @@ impl From<ureq::http::Response<ureq::Body>> for Answer {
         let headers = response
             .headers()
             .iter()
-            .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    value.to_str().unwrap_or_default().to_owned(),
+                )
+            })
             .collect();
         Self {
             status: response.status().as_u16(),
@@ -309,6 +422,15 @@ impl Answer {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+}
+
+/// Returns a client with connections of its own.
+pub fn new_agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        .build()
+        .into()
 }
 
 /// Sends a signal to one process.
@@ -389,10 +511,19 @@ fn keep_log(stderr: std::process::ChildStderr, log: Arc<Mutex<Vec<String>>>) {
     });
 }
 
-fn runtime_library() -> PathBuf {
-    let name = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+/// Returns the ONNX Runtime library.
+pub fn runtime_library() -> PathBuf {
+    let name = if cfg!(target_os = "macos") {
+        "libonnxruntime.dylib"
+    } else {
+        "libonnxruntime.so"
+    };
     let library = repo().join(".onnxruntime").join(name);
-    assert!(library.exists(), "{} is missing: run scripts/fetch-onnxruntime.sh", library.display());
+    assert!(
+        library.exists(),
+        "{} is missing: run scripts/fetch-onnxruntime.sh",
+        library.display()
+    );
     library
 }
 
@@ -402,5 +533,8 @@ fn toml_text(path: &Path) -> String {
 
 /// Writes dotted keys, which TOML takes as they are.
 fn toml_of(settings: &BTreeMap<String, String>) -> String {
-    settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
+    settings
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}\n"))
+        .collect()
 }

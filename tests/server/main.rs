@@ -5,5 +5,16 @@
 
 #![allow(missing_docs)]
 
+mod actors;
+mod database;
+mod durability;
+mod ending;
+#[cfg(target_os = "linux")]
+mod footprint;
 mod harness;
+mod healing;
+mod liveness;
+mod models;
 mod predict;
+mod roles;
+mod starting;

@@ -6,37 +6,53 @@
 //! share everything else. A name counts within its device, because two devices that both count
 //! from one are not talking about the same prediction.
 //!
+//! A key that stands for what a prediction is about begins with the second it was made in. Hashes
+//! alone would scatter over the whole index, and a transaction would write about as many pages as it
+//! has rows; so it writes the few that hold the present.
+//!
 //! **Invariant:** the key of a prediction never changes between versions of this program, or a
 //! replay across an upgrade would be logged twice. A test holds two of them fast.
 
 use sha2::{Digest, Sha256};
 
 use super::prediction::{Label, Prediction};
+use super::prediction_time::PredictionTime;
 
-/// 128 bits that stand for one prediction: the first half of a SHA-256.
+/// 128 bits that stand for one prediction: the first half of a SHA-256 over its name, or 40 bits of
+/// its second and the first 88 of a SHA-256 over what it is about.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct PredictionKey([u8; 16]);
+pub struct PredictionKey([u8; PredictionKey::BYTES]);
 
 impl PredictionKey {
+    const BYTES: usize = 16;
+
     /// Returns the key of the prediction at `index` in a batch of `device`.
     pub fn of(device: &Label, prediction: &Prediction, index: usize) -> Self {
-        let mut hasher = Fields::new();
-        match &prediction.id {
-            Some(id) => hasher.text("id").text(device.as_str()).text(id.as_str()),
-            None => hasher
-                .text("content")
-                .text(device.as_str())
-                .text(prediction.image_id.as_str())
-                .bytes(&prediction.timestamp.unix_nanos().to_le_bytes())
-                .text(prediction.model_name.as_str())
-                .text(prediction.model_version.as_str())
-                .bytes(&(index as u64).to_le_bytes()),
-        };
-        hasher.finish()
+        if let Some(id) = &prediction.id {
+            return Self(
+                Fields::new("id")
+                    .text(device.as_str())
+                    .text(id.as_str())
+                    .digest(),
+            );
+        }
+        let digest: [u8; Self::BYTES - SECOND_BYTES] = Fields::new("content")
+            .text(device.as_str())
+            .text(prediction.image_id.as_str())
+            .bytes(&prediction.timestamp.unix_nanos().to_le_bytes())
+            .text(prediction.model_name.as_str())
+            .text(prediction.model_version.as_str())
+            .bytes(&(index as u64).to_le_bytes())
+            .digest();
+        let mut key = [0; Self::BYTES];
+        let (second, rest) = key.split_at_mut(SECOND_BYTES);
+        second.copy_from_slice(&sortable_second(prediction.timestamp));
+        rest.copy_from_slice(&digest);
+        Self(key)
     }
 
     /// Returns the key's bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
+    pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 }
@@ -45,25 +61,39 @@ impl PredictionKey {
 struct Fields(Sha256);
 
 impl Fields {
-    fn new() -> Self {
-        Self(Sha256::new())
+    fn new(kind: &str) -> Self {
+        Self(Sha256::new()).text(kind)
     }
 
-    fn text(&mut self, text: &str) -> &mut Self {
+    fn text(self, text: &str) -> Self {
         self.bytes(text.as_bytes())
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    fn bytes(mut self, bytes: &[u8]) -> Self {
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
         self
     }
 
-    fn finish(self) -> PredictionKey {
+    /// Returns the first bytes of the hash.
+    fn digest<const N: usize>(self) -> [u8; N] {
         let digest = self.0.finalize();
-        let (half, _) = digest.split_first_chunk().expect("a SHA-256 has 32 bytes");
-        PredictionKey(*half)
+        *digest
+            .first_chunk()
+            .expect("a key has fewer bytes than a SHA-256")
     }
+}
+
+/// Bytes of a key that tell the second.
+const SECOND_BYTES: usize = 5;
+
+/// Returns the second in bytes that sort like time: counted from before the calendar begins, the
+/// most significant byte first.
+fn sortable_second(time: PredictionTime) -> [u8; SECOND_BYTES] {
+    const BEFORE_THE_CALENDAR: i64 = 1 << 37;
+    let second = time.unix_millis().div_euclid(1_000) + BEFORE_THE_CALENDAR;
+    let [_, _, _, bytes @ ..] = second.to_be_bytes();
+    bytes
 }
 
 #[cfg(test)]
@@ -103,8 +133,26 @@ mod tests {
         );
         assert_eq!(
             hex(PredictionKey::of(&device, &unnamed, 0)),
-            "6aeaff3348b8498b7ff2f8424f46c5f3"
+            "2067752e406aeaff3348b8498b7ff2f8"
         );
+    }
+
+    /// The calendar's ends included, later seconds have later keys.
+    #[test]
+    fn keys_of_unnamed_predictions_sort_like_time() {
+        let key = |time: &str| {
+            let prediction = prediction(|value| value["timestamp"] = json!(time));
+            *PredictionKey::of(&label("edge"), &prediction, 0).as_bytes()
+        };
+        let times = [
+            "0000-01-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00Z",
+            "2025-01-01T12:00:00Z",
+            "2025-01-01T12:00:01Z",
+            "9999-12-31T23:59:59Z",
+        ];
+        assert!(times.map(key).is_sorted());
     }
 
     #[test]

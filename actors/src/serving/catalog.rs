@@ -3,8 +3,8 @@
 //! Readers take a snapshot and never wait; the model loader alone writes it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use impetus_engine::RuntimeInfo;
@@ -30,11 +30,17 @@ impl Catalog {
     pub fn find(&self, name: Option<&str>) -> Result<Arc<ServedModel>, ServeError> {
         let models = self.models.load();
         match name {
-            Some(name) => models.get(name).cloned().ok_or_else(|| ServeError::UnknownModel {
-                name: name.to_owned(),
-            }),
+            Some(name) => models
+                .get(name)
+                .cloned()
+                .ok_or_else(|| ServeError::UnknownModel {
+                    name: name.to_owned(),
+                }),
             None if models.len() == 1 => {
-                let only = models.values().next().expect("a map of one has a first value");
+                let only = models
+                    .values()
+                    .next()
+                    .expect("a map of one has a first value");
                 Ok(Arc::clone(only))
             }
             None if models.is_empty() => Err(ServeError::NoModel {

@@ -12,9 +12,10 @@ use std::time::Instant;
 use impetus_engine::link::{LinkError, Received, Receiver, Sender, StackedInput};
 use impetus_engine::{DType, EngineError, Tensor};
 use impetus_supervision::{ActorRef, Fence};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tracing::{debug, warn};
 
+use super::job::Job;
 use super::ledger::LinkId;
 use super::model::ServedModel;
 use super::worker::WorkerMsg;
@@ -28,13 +29,15 @@ pub(super) struct Link {
     pub(super) actor: ActorRef<WorkerMsg>,
     /// Room in the worker, in batches.
     room: Rc<Semaphore>,
+    stop: Rc<Notify>,
     reported: Rc<Cell<bool>>,
 }
 
-/// Reports the end of a task, also when it is dropped in the middle.
+/// Gives back what is out and reports the end of a task, also when it is dropped in the middle.
 struct EndGuard {
     link: Link,
-    reason: String,
+    /// Why the task ended; `None` when it ended in order and there is nothing to mend.
+    reason: Option<String>,
 }
 
 // === impl Link ===
@@ -53,17 +56,21 @@ impl Link {
             fence,
             actor,
             room,
+            stop: Rc::default(),
             reported: Rc::default(),
         }
+    }
+
+    /// Takes no more batches; those that are out are still answered.
+    pub(super) fn stop_taking(&self) {
+        self.room.close();
+        self.stop.notify_one();
     }
 
     /// Takes batches from the queue and writes them, as long as the worker has room.
     pub(super) async fn write(self, sender: Sender) {
         let mut guard = EndGuard::new(&self);
-        guard.reason = match self.write_until_it_ends(&sender).await {
-            Ok(()) => "the model's queue was closed".to_owned(),
-            Err(error) => error.to_string(),
-        };
+        guard.reason = self.write_until_it_ends(&sender).await.err().map(|end| end.to_string());
     }
 
     async fn write_until_it_ends(&self, sender: &Sender) -> Result<(), LinkError> {
@@ -72,16 +79,20 @@ impl Link {
             _ => 1,
         };
         loop {
-            let room = self.room.acquire().await;
-            room.expect("the semaphore is never closed").forget();
-            let Some(batch) = self.model.queue.take(max_rows).await else {
+            let Ok(room) = self.room.acquire().await else {
+                return Ok(());
+            };
+            room.forget();
+            let Some(batch) = self.take(max_rows).await else {
                 return Ok(());
             };
             let inputs: Vec<_> = batch.iter().map(|job| Arc::clone(&job.inputs)).collect();
             let id = self.model.ledger.enter(self.id, batch);
             if !self.fence.is_current() {
                 // The guard gives the batch back; a fenced incarnation writes nothing.
-                return Ok(());
+                return Err(LinkError::Lost {
+                    reason: "the incarnation was given up".to_owned(),
+                });
             }
             match send(sender, id, &inputs).await {
                 Ok(()) => {}
@@ -91,10 +102,20 @@ impl Link {
         }
     }
 
+    /// Waits for a batch, until there will be none or none is wanted.
+    async fn take(&self, max_rows: usize) -> Option<Vec<Job>> {
+        tokio::select! {
+            // A batch that is there is taken, never dropped unanswered.
+            biased;
+            batch = self.model.queue.take(max_rows) => batch,
+            () = self.stop.notified() => None,
+        }
+    }
+
     /// Reads what the worker says and answers the batches it has done.
     pub(super) async fn read(self, mut receiver: Receiver) {
         let mut guard = EndGuard::new(&self);
-        guard.reason = loop {
+        guard.reason = Some(loop {
             match receiver.next().await {
                 Ok(received) => {
                     if let Err(reason) = self.take_in(received) {
@@ -103,7 +124,7 @@ impl Link {
                 }
                 Err(error) => break error.to_string(),
             }
-        };
+        });
     }
 
     fn take_in(&self, received: Received) -> Result<(), String> {
@@ -112,7 +133,11 @@ impl Link {
             place.heard = Some(now);
         });
         match received {
-            Received::Done { id, outputs, run_micros } => {
+            Received::Done {
+                id,
+                outputs,
+                run_micros,
+            } => {
                 self.room.add_permits(1);
                 if let Some(batch) = self.model.ledger.settle(self.id, id) {
                     self.model.complete(batch, outputs, run_micros);
@@ -174,7 +199,10 @@ fn stack(members: &[Arc<Vec<Tensor>>]) -> Vec<Stacked<'_>> {
             let mut shape = tensor.shape().to_vec();
             if let (Some(rows), true) = (shape.first_mut(), members.len() > 1) {
                 // Members of a shared batch have a first dimension: they were found to stack.
-                *rows = members.iter().filter_map(|m| m[index].shape().first()).sum();
+                *rows = members
+                    .iter()
+                    .filter_map(|m| m[index].shape().first())
+                    .sum();
             }
             Stacked {
                 name: tensor.name(),
@@ -192,17 +220,19 @@ impl EndGuard {
     fn new(link: &Link) -> Self {
         Self {
             link: link.clone(),
-            reason: "the task was dropped".to_owned(),
+            reason: Some("the task was dropped".to_owned()),
         }
     }
 }
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
+        let Some(reason) = self.reason.take() else {
+            return;
+        };
         let link = &self.link;
         link.model.recover(link.id.worker, link.id.generation);
         if !link.reported.replace(true) {
-            let reason = std::mem::take(&mut self.reason);
             let told = link.actor.try_send_priority(WorkerMsg::LinkEnded {
                 generation: link.id.generation,
                 reason,

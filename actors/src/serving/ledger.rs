@@ -67,13 +67,20 @@ impl Ledger {
             .map(|(id, _)| *id)
             .collect();
         ids.sort_unstable();
-        ids.iter().filter_map(|id| inner.batches.remove(id)).collect()
+        ids.iter()
+            .filter_map(|id| inner.batches.remove(id))
+            .collect()
     }
 
     /// Returns for how long the oldest batch of `link` has been out.
     pub(super) fn oldest(&self, link: LinkId) -> Option<Duration> {
         let inner = self.lock();
-        let sent = inner.batches.values().filter(|b| b.link == link).map(|b| b.sent).min();
+        let sent = inner
+            .batches
+            .values()
+            .filter(|b| b.link == link)
+            .map(|b| b.sent)
+            .min();
         sent.map(|sent| sent.elapsed())
     }
 
@@ -84,7 +91,11 @@ impl Ledger {
 
     /// Returns how many batches are out over `link`.
     pub(super) fn batches_on(&self, link: LinkId) -> usize {
-        self.lock().batches.values().filter(|b| b.link == link).count()
+        self.lock()
+            .batches
+            .values()
+            .filter(|b| b.link == link)
+            .count()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

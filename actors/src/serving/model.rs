@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use impetus_engine::{EngineError, Tensor, TensorError};
 use tokio::sync::oneshot;
 
 use super::job::{Inference, Job, Request};
-use super::ledger::{InFlight, Ledger, LinkId};
+use super::ledger::{Ledger, LinkId};
 use super::queue::{PushError, Queue};
 use super::signature::{Description, Signature};
 use super::state::{self, ModelState, StateFacts, WorkerState, WorkerStatus};
@@ -21,7 +20,10 @@ use super::{ModelStatus, ServeError};
 use crate::outcomes::Outcomes;
 use crate::sources::folder::{Fingerprint, Wanted};
 
+mod answers;
 mod place;
+#[cfg(test)]
+mod tests;
 
 pub(super) use place::Place;
 
@@ -91,7 +93,11 @@ impl ServedModel {
     /// Makes the place for a model; nothing is loaded yet.
     #[must_use]
     pub fn new(wanted: Wanted, limits: ServingLimits, outcomes: Arc<Outcomes>) -> Self {
-        let Wanted { spec, fingerprint, problem } = wanted;
+        let Wanted {
+            spec,
+            fingerprint,
+            problem,
+        } = wanted;
         let places = (0..limits.workers.max(1))
             .map(|index| Place::new(format!("worker:{}/{index}", spec.name)))
             .collect();
@@ -212,11 +218,17 @@ impl ServedModel {
     pub fn state(&self) -> ModelState {
         let places: Vec<_> = self.places.iter().map(Place::read).collect();
         let life = self.life();
-        let ready = places.iter().filter(|p| p.state == WorkerState::Ready).count();
+        let ready = places
+            .iter()
+            .filter(|p| p.state == WorkerState::Ready)
+            .count();
         state::fold(StateFacts {
             workers: places.len(),
             ready,
-            loading: places.iter().filter(|p| p.state == WorkerState::Loading).count(),
+            loading: places
+                .iter()
+                .filter(|p| p.state == WorkerState::Loading)
+                .count(),
             unloading: life.unloading,
             served: life.served,
             failed: self.problem.is_some() || places.iter().any(|p| p.load_error.is_some()),
@@ -249,7 +261,10 @@ impl ServedModel {
             .enumerate()
             .map(|(index, place)| {
                 let place_now = place.read();
-                let link = LinkId { worker: index, generation: place_now.generation };
+                let link = LinkId {
+                    worker: index,
+                    generation: place_now.generation,
+                };
                 place_now.status(place.actor(), self.ledger.batches_on(link))
             })
             .collect();
@@ -293,93 +308,13 @@ impl ServedModel {
     /// Reports that a worker stopped serving; the clock of recovery runs from the moment the last
     /// one did.
     pub(super) fn note_down(&self) {
-        let ready = self.places.iter().any(|p| p.read().state == WorkerState::Ready);
+        let ready = self
+            .places
+            .iter()
+            .any(|p| p.read().state == WorkerState::Ready);
         if !ready {
             self.life().down_since = Instant::now();
         }
-    }
-
-    /// Collects what was out over the links of `worker` up to `generation` and sends it again or,
-    /// after too many losses, answers it.
-    pub(super) fn recover(&self, worker: usize, generation: u64) -> usize {
-        let mut again = Vec::new();
-        let mut lost = 0;
-        for batch in self.ledger.collect(worker, generation) {
-            for mut job in batch.jobs {
-                lost += 1;
-                job.losses += 1;
-                job.alone = true;
-                if job.losses > self.limits.retries {
-                    self.count_failures(1);
-                    let attempts = job.losses;
-                    let model = self.spec.name.clone();
-                    let _ = job.reply.send(Err(ServeError::WorkerLost { model, attempts }));
-                } else {
-                    again.push(job);
-                }
-            }
-        }
-        self.requeue(again);
-        lost
-    }
-
-    /// Answers a batch that has been executed.
-    pub(super) fn complete(&self, batch: InFlight, outputs: Vec<Tensor>, run_micros: u64) {
-        let size = batch.jobs.len();
-        let mut shares = match shares(&batch.jobs, outputs) {
-            Ok(shares) => shares.into_iter(),
-            Err(error) => {
-                let error = EngineError::run_failed(format!("outputs do not split by rows: {error}"));
-                return self.failed(batch, &error);
-            }
-        };
-        self.predictions.fetch_add(size as u64, Ordering::Relaxed);
-        self.outcomes.succeeded(size as u64);
-        for job in batch.jobs {
-            let inference = Inference {
-                outputs: shares.next().unwrap_or_default(),
-                run_micros,
-                queue_micros: micros(batch.sent.saturating_duration_since(job.enqueued)),
-                batch: size,
-                attempts: job.losses + 1,
-            };
-            // Nobody listening is no failure: the caller stopped waiting.
-            let _ = job.reply.send(Ok(inference));
-        }
-    }
-
-    /// Answers a batch whose execution failed. Members of a shared batch run again alone, so that
-    /// one bad request fails nobody else's.
-    pub(super) fn failed(&self, batch: InFlight, error: &EngineError) {
-        if batch.jobs.len() > 1 {
-            let alone = batch.jobs.into_iter().map(|job| Job { alone: true, ..job });
-            self.requeue(alone.collect());
-            return;
-        }
-        for job in batch.jobs {
-            let error = ServeError::Engine(error.clone());
-            if error.fault() == super::Fault::Execution {
-                self.count_failures(1);
-            }
-            let _ = job.reply.send(Err(error));
-        }
-    }
-
-    fn requeue(&self, jobs: Vec<Job>) {
-        if let Err(jobs) = self.queue.push_front(jobs) {
-            for job in jobs {
-                self.refuse(job, self.unloaded());
-            }
-        }
-    }
-
-    fn refuse(&self, job: Job, error: ServeError) {
-        let _ = job.reply.send(Err(error));
-    }
-
-    fn count_failures(&self, failures: u64) {
-        self.errors.fetch_add(failures, Ordering::Relaxed);
-        self.outcomes.failed(failures);
     }
 
     /// Returns the signature of a model that takes requests.
@@ -420,34 +355,4 @@ impl ServedModel {
     fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Splits the outputs of a batch into those of its members, by rows.
-fn shares(jobs: &[Job], outputs: Vec<Tensor>) -> Result<Vec<Vec<Tensor>>, TensorError> {
-    if jobs.len() == 1 {
-        return Ok(vec![outputs]);
-    }
-    let mut first = 0;
-    jobs.iter()
-        .map(|job| {
-            let rows = first..first + job.rows;
-            first = rows.end;
-            outputs.iter().map(|output| cut(output, rows.clone())).collect()
-        })
-        .collect()
-}
-
-fn cut(output: &Tensor, rows: std::ops::Range<usize>) -> Result<Tensor, TensorError> {
-    let total = output.shape().first().copied().unwrap_or(1).max(1);
-    let row_bytes = output.data().len() / total;
-    let mut shape = output.shape().to_vec();
-    if let Some(first) = shape.first_mut() {
-        *first = rows.len();
-    }
-    let bytes = output.data().get(rows.start * row_bytes..rows.end * row_bytes);
-    Tensor::try_new(output.name(), output.dtype(), shape, bytes.unwrap_or_default().to_vec())
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -188,34 +188,73 @@ mod tests {
 
     #[test]
     fn a_model_with_all_its_workers_is_ready_and_with_some_degraded() {
-        assert_eq!(fold(StateFacts { ready: 2, ..facts() }), ModelState::Ready);
-        assert_eq!(fold(StateFacts { ready: 1, ..facts() }), ModelState::Degraded);
         assert_eq!(
-            fold(StateFacts { ready: 1, failed: true, ..facts() }),
+            fold(StateFacts {
+                ready: 2,
+                ..facts()
+            }),
+            ModelState::Ready
+        );
+        assert_eq!(
+            fold(StateFacts {
+                ready: 1,
+                ..facts()
+            }),
+            ModelState::Degraded
+        );
+        assert_eq!(
+            fold(StateFacts {
+                ready: 1,
+                failed: true,
+                ..facts()
+            }),
             ModelState::Degraded
         );
     }
 
     #[test]
     fn a_model_that_lost_its_workers_is_degraded_inside_its_budget_and_failed_past_it() {
-        let lost = StateFacts { served: true, loading: 1, ..facts() };
+        let lost = StateFacts {
+            served: true,
+            loading: 1,
+            ..facts()
+        };
         assert_eq!(fold(lost), ModelState::Degraded);
-        let overrun = StateFacts { down_for: Duration::from_millis(1001), ..lost };
+        let overrun = StateFacts {
+            down_for: Duration::from_millis(1001),
+            ..lost
+        };
         assert_eq!(fold(overrun), ModelState::Failed);
     }
 
     #[test]
     fn a_model_that_never_served_is_loading_then_failed_once_loading_failed() {
         assert_eq!(fold(facts()), ModelState::Absent);
-        assert_eq!(fold(StateFacts { loading: 1, ..facts() }), ModelState::Loading);
         assert_eq!(
-            fold(StateFacts { loading: 1, failed: true, ..facts() }),
+            fold(StateFacts {
+                loading: 1,
+                ..facts()
+            }),
+            ModelState::Loading
+        );
+        assert_eq!(
+            fold(StateFacts {
+                loading: 1,
+                failed: true,
+                ..facts()
+            }),
             ModelState::Failed
         );
     }
 
     #[test]
     fn a_model_without_workers_is_never_ready() {
-        assert_eq!(fold(StateFacts { workers: 0, ..facts() }), ModelState::Absent);
+        assert_eq!(
+            fold(StateFacts {
+                workers: 0,
+                ..facts()
+            }),
+            ModelState::Absent
+        );
     }
 }

@@ -66,7 +66,6 @@ impl Message for WorkerMsg {
 }
 
 /// The supervised actor behind one worker.
-#[derive(Debug)]
 pub struct ModelWorker {
     model: Arc<ServedModel>,
     index: usize,
@@ -75,6 +74,7 @@ pub struct ModelWorker {
     settings: Arc<WorkerSettings>,
     generation: u64,
     worker: Option<HostedWorker>,
+    link: Option<Link>,
 }
 
 // === impl ModelWorker ===
@@ -97,6 +97,7 @@ impl ModelWorker {
             settings,
             generation: 0,
             worker: None,
+            link: None,
         }
     }
 
@@ -106,9 +107,14 @@ impl ModelWorker {
             left_behind.kill();
         }
         // What older incarnations had out and nobody collected.
-        self.model.recover(self.index, self.generation.saturating_sub(1));
+        self.model
+            .recover(self.index, self.generation.saturating_sub(1));
         ctx.progress("start worker", HELLO_WITHIN + REAP_WITHIN);
-        let worker = self.host.spawn(HELLO_WITHIN).await.map_err(ActorError::failed)?;
+        let worker = self
+            .host
+            .spawn(HELLO_WITHIN)
+            .await
+            .map_err(ActorError::failed)?;
         let leash = worker.leash();
         self.model.places[self.index].write(self.generation, |place| place.hold(leash));
         let limits = self.settings.link;
@@ -119,23 +125,29 @@ impl ModelWorker {
             link::split(socket, arena, limits).map_err(ActorError::failed)?;
 
         let greeted = within(HELLO_WITHIN, greet(&sender, &mut receiver, self.generation));
-        greeted.await.map_err(|error| self.refused("greet the worker", error))?;
+        greeted
+            .await
+            .map_err(|error| self.refused("greet the worker", error))?;
         ctx.progress("load model", self.settings.load_timeout + REAP_WITHIN);
         let loading = self.load(&sender, &mut receiver);
         let loaded = match within(self.settings.load_timeout, loading).await {
             Ok(loaded) => loaded,
-            Err(OpenError::Link(LinkError::Lost { reason })) => return Err(self.lost(reason).await),
+            Err(OpenError::Link(LinkError::Lost { reason })) => {
+                let reason = format!("the worker was lost while it loaded the model: {reason}");
+                self.note_load_error(&reason);
+                return Err(self.lost(reason).await);
+            }
             Err(error) => return Err(self.refused("load the model", error)),
         };
-        self.serve(ctx, &loaded, began.elapsed(), sender, receiver);
+        self.serves(&loaded, began.elapsed());
+        let link = Link::new(Arc::clone(&self.model), self.link_id(), ctx.fence(), ctx.myself());
+        ctx.spawn(link.clone().write(sender));
+        ctx.spawn(link.clone().read(receiver));
+        self.link = Some(link);
         Ok(())
     }
 
-    async fn load(
-        &self,
-        sender: &Sender,
-        receiver: &mut Receiver,
-    ) -> Result<Loaded, OpenError> {
+    async fn load(&self, sender: &Sender, receiver: &mut Receiver) -> Result<Loaded, OpenError> {
         let spec = self.model.spec();
         sender
             .send(&ToWorker::Load(LoadSpec {
@@ -158,15 +170,7 @@ impl ModelWorker {
         }
     }
 
-    fn serve(
-        &self,
-        ctx: &Context<Self>,
-        loaded: &Loaded,
-        took: Duration,
-        sender: Sender,
-        receiver: Receiver,
-    ) {
-        let id = LinkId { worker: self.index, generation: self.generation };
+    fn serves(&self, loaded: &Loaded, took: Duration) {
         self.model.loaded(Signature::from(loaded), took);
         let resident = self.worker.as_ref().and_then(HostedWorker::resident_bytes);
         self.model.places[self.index].write(self.generation, |place| {
@@ -176,9 +180,6 @@ impl ModelWorker {
             place.load_error = None;
             place.last_loss = None;
         });
-        let link = Link::new(Arc::clone(&self.model), id, ctx.fence(), ctx.myself());
-        ctx.spawn(link.clone().write(sender));
-        ctx.spawn(link.read(receiver));
         info!(
             model = %self.model.spec().name,
             version = %self.model.spec().version,
@@ -220,12 +221,23 @@ impl ModelWorker {
                 format!("could not {what} within {} ms", within.as_millis())
             }
         };
-        self.model.places[self.index].write(self.generation, |place| {
-            place.load_error = Some(reason.clone());
-        });
+        self.note_load_error(&reason);
         self.take_down(None);
         self.worker = None;
         ActorError::Failed(reason)
+    }
+
+    fn note_load_error(&self, reason: &str) {
+        self.model.places[self.index].write(self.generation, |place| {
+            place.load_error = Some(reason.to_owned());
+        });
+    }
+
+    fn link_id(&self) -> LinkId {
+        LinkId {
+            worker: self.index,
+            generation: self.generation,
+        }
     }
 
     fn take_down(&self, reason: Option<&str>) {
@@ -242,16 +254,20 @@ impl ModelWorker {
     /// Judges the worker by the time its oldest batch has been out and, when it is idle, by its
     /// silence.
     fn overdue(&self) -> Option<String> {
-        let id = LinkId { worker: self.index, generation: self.generation };
-        if let Some(out) = self.model.ledger.oldest(id) {
+        if let Some(out) = self.model.ledger.oldest(self.link_id()) {
             let budget = self.settings.run_timeout;
             return (out > budget).then(|| {
-                format!("a batch was out for {:.1} s of {:.1} s", out.as_secs_f64(), budget.as_secs_f64())
+                format!(
+                    "a batch was out for {:.1} s of {:.1} s",
+                    out.as_secs_f64(),
+                    budget.as_secs_f64()
+                )
             });
         }
         let silent = self.model.places[self.index].read().silent_for()?;
         let limit = self.settings.self_check_every * 2 + SILENCE_MARGIN;
-        (silent > limit).then(|| format!("idle worker was silent for {:.1} s", silent.as_secs_f64()))
+        (silent > limit)
+            .then(|| format!("idle worker was silent for {:.1} s", silent.as_secs_f64()))
     }
 }
 
@@ -263,11 +279,7 @@ impl Actor for ModelWorker {
         self.open(ctx).await
     }
 
-    async fn handle(
-        &mut self,
-        msg: WorkerMsg,
-        _ctx: &mut Context<Self>,
-    ) -> Result<(), ActorError> {
+    async fn handle(&mut self, msg: WorkerMsg, _ctx: &mut Context<Self>) -> Result<(), ActorError> {
         let WorkerMsg::LinkEnded { generation, reason } = msg;
         if generation != self.generation {
             return Ok(());
@@ -291,9 +303,12 @@ impl Actor for ModelWorker {
     }
 
     async fn stopping(&mut self, ctx: &mut Context<Self>) {
-        let id = LinkId { worker: self.index, generation: self.generation };
         let deadline = Instant::now() + self.settings.stop_within;
         ctx.progress("finish batches", self.settings.stop_within + REAP_WITHIN);
+        if let Some(link) = &self.link {
+            link.stop_taking();
+        }
+        let id = self.link_id();
         while self.model.ledger.batches_on(id) > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -311,7 +326,11 @@ impl Actor for ModelWorker {
             WorkerState::Loading => (60, Some("loading".to_owned())),
             WorkerState::Down => (0, place.load_error.or(place.last_loss)),
         };
-        let mut report = StatusReport { score, note, ..StatusReport::default() };
+        let mut report = StatusReport {
+            score,
+            note,
+            ..StatusReport::default()
+        };
         if let Some(pid) = place.pid {
             report.details.insert("pid".to_owned(), pid.to_string());
         }
@@ -336,16 +355,14 @@ async fn within<T>(
     limit: Duration,
     step: impl Future<Output = Result<T, OpenError>>,
 ) -> Result<T, OpenError> {
-    tokio::time::timeout(limit, step).await.unwrap_or(Err(OpenError::TimedOut(limit)))
+    tokio::time::timeout(limit, step)
+        .await
+        .unwrap_or(Err(OpenError::TimedOut(limit)))
 }
 
 /// Exchanges greetings; the link refuses a worker of another build, so that a binary replaced on
 /// disk is never mixed with the one that runs.
-async fn greet(
-    sender: &Sender,
-    receiver: &mut Receiver,
-    generation: u64,
-) -> Result<(), OpenError> {
+async fn greet(sender: &Sender, receiver: &mut Receiver, generation: u64) -> Result<(), OpenError> {
     sender.send(&ToWorker::hello(generation)).await?;
     loop {
         if let Received::Hello { .. } = receiver.next().await? {

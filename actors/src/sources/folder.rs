@@ -12,8 +12,8 @@ use std::time::SystemTime;
 
 use thiserror::Error;
 
-use crate::serving::signature::Description;
 use crate::serving::ModelSpec;
+use crate::serving::signature::Description;
 
 /// The file that makes a folder a model.
 pub const MODEL_FILE: &str = "model.onnx";
@@ -136,7 +136,8 @@ fn read_description(name: &str, file: &Path) -> Result<Description, String> {
 impl Fingerprint {
     fn add(&mut self, file: &Path) {
         if let Ok(meta) = fs::metadata(file) {
-            self.files.push((file.to_owned(), meta.len(), meta.modified().ok()));
+            self.files
+                .push((file.to_owned(), meta.len(), meta.modified().ok()));
         }
     }
 }
@@ -197,7 +198,10 @@ mod tests {
         let before = scan(dir.path()).unwrap();
         assert_eq!(before, scan(dir.path()).unwrap());
         fs::write(dir.path().join("m/model.onnx"), "mended").unwrap();
-        assert_ne!(before[0].fingerprint, scan(dir.path()).unwrap()[0].fingerprint);
+        assert_ne!(
+            before[0].fingerprint,
+            scan(dir.path()).unwrap()[0].fingerprint
+        );
     }
 
     #[test]

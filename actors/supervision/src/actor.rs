@@ -48,10 +48,7 @@ pub trait Actor: Sized + 'static {
     ///
     /// # Errors
     /// An error ends the incarnation as [`ExitReason::FailedStart`] (or `ProcessLost`).
-    fn started(
-        &mut self,
-        ctx: &mut Context<Self>,
-    ) -> impl Future<Output = Result<(), ActorError>> {
+    fn started(&mut self, ctx: &mut Context<Self>) -> impl Future<Output = Result<(), ActorError>> {
         let _ = ctx;
         ready(Ok(()))
     }

@@ -127,3 +127,74 @@ fn mix(state: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn delays(min: u64, max: u64, jitter: f64, seed: u64) -> Delays {
+        let millis = Duration::from_millis;
+        let backoff = Backoff::try_new(millis(min), millis(max), jitter, millis(1000)).unwrap();
+        Delays::new(backoff, seed, &ActorId::from("a"))
+    }
+
+    proptest! {
+        #[test]
+        fn a_delay_keeps_within_its_jitter_of_the_plain_one(
+            min in 0_u64..1000,
+            spread in 0_u64..100_000,
+            jitter in 0.0_f64..=1.0,
+            seed: u64,
+            restarts in 1_u32..80,
+        ) {
+            let mut delays = delays(min, min + spread, jitter, seed);
+            for restart in 1..=restarts {
+                let plain = delays.backoff.delay(restart).as_secs_f64();
+                let delay = delays.next(Duration::ZERO).as_secs_f64();
+                prop_assert!(delay >= plain * (1.0 - jitter) - 1e-6);
+                prop_assert!(delay <= plain * (1.0 + jitter) + 1e-6);
+            }
+        }
+
+        #[test]
+        fn plain_delays_start_at_zero_never_shrink_and_reach_the_longest(
+            min in 1_u64..1000,
+            spread in 0_u64..100_000,
+        ) {
+            let backoff = delays(min, min + spread, 0.0, 0).backoff;
+            prop_assert_eq!(backoff.delay(1), Duration::ZERO);
+            prop_assert_eq!(backoff.delay(2), Duration::from_millis(min));
+            for restart in 1..80 {
+                prop_assert!(backoff.delay(restart) <= backoff.delay(restart + 1));
+            }
+            prop_assert_eq!(backoff.delay(80), Duration::from_millis(min + spread));
+        }
+    }
+
+    #[test]
+    fn the_same_seed_waits_the_same_times_and_another_waits_others() {
+        let sequence = |seed| {
+            let mut delays = delays(100, 10_000, 0.2, seed);
+            (0..8)
+                .map(|_| delays.next(Duration::ZERO))
+                .collect::<Vec<_>>()
+        };
+
+        assert_eq!(sequence(7), sequence(7));
+        assert_ne!(sequence(7), sequence(8));
+    }
+
+    #[test]
+    fn a_stable_time_starts_the_backoff_over() {
+        let mut delays = delays(100, 10_000, 0.0, 0);
+        delays.next(Duration::ZERO);
+        assert_eq!(
+            delays.next(Duration::from_millis(999)),
+            Duration::from_millis(100)
+        );
+
+        assert_eq!(delays.next(Duration::from_millis(1000)), Duration::ZERO);
+    }
+}

@@ -163,7 +163,13 @@ impl StatusBoard {
 
     /// Records the verdict. The first one stands.
     pub(crate) fn give_up(&self, verdict: Verdict) {
+        let Verdict { actor, reason, .. } = verdict.clone();
         lock(&self.inner.verdict).get_or_insert(verdict);
+        let generation = self
+            .find(&actor)
+            .map_or(Generation::NONE, |entry| entry.generation());
+        let message = format!("given up for good: {reason}");
+        self.record(&actor, generation, EventKind::Escalated, message);
         if let Some(bell) = self.inner.bell.get() {
             // Full means that it has been rung already.
             let _ = bell.try_send(());

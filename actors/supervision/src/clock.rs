@@ -73,6 +73,7 @@ impl Clock for SystemClock {
         self.origin.elapsed()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock")]
     fn wall(&self) -> SystemTime {
         SystemTime::now()
     }

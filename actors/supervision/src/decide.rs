@@ -12,14 +12,18 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::{ActorId, ExitReason, Shutdown, Strategy};
+use crate::{ActorId, ExitReason, Strategy};
 
 mod group;
 mod member;
+mod stop;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use member::{Member, Phase, Policy};
 
 use group::Group;
+use stop::{Ending, Then};
 
 /// A child's place in its supervisor; stable while others come and go.
 pub(crate) type Key = u64;
@@ -39,7 +43,7 @@ pub(crate) enum Order {
     NoteFailed(Key, String),
     /// The child ended and stays down.
     NoteDone(Key),
-    /// The child was stopped as asked and is to be forgotten.
+    /// The child was stopped as asked and has been taken out.
     Forget(Key),
     /// The root has given up a significant child.
     GiveUp(Key, String),
@@ -73,14 +77,6 @@ pub(crate) struct Decider {
     ending: Ending,
     orders: VecDeque<Order>,
     leaks_have_room: bool,
-}
-
-/// Whether the supervisor is on its way down, and what follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Ending {
-    No,
-    Stop,
-    Escalate { child: ActorId, reason: String },
 }
 
 // === impl Decider ===
@@ -137,10 +133,12 @@ impl Decider {
     }
 
     /// Returns when something falls due by itself.
-    pub(crate) fn next_due(&self) -> Option<Duration> {
+    ///
+    /// What was due already and is still there waits for something else, a stop for instance, and not for time.
+    pub(crate) fn next_due(&self, now: Duration) -> Option<Duration> {
         let members = self.members.iter().filter_map(|member| member.phase.due());
         let group = self.group.as_ref().map(|group| group.until);
-        members.chain(group).min()
+        members.chain(group).filter(|due| *due > now).min()
     }
 
     // What happened.
@@ -173,6 +171,7 @@ impl Decider {
         }
         let phase = std::mem::replace(&mut member.phase, Phase::Down);
         member.tried = true;
+        member.gated |= leak == Leak::AtCap;
         let policy = member.policy;
         // It had its turn: those after it do not wait for its next try.
         self.queue.retain(|queued| *queued != key);
@@ -190,7 +189,14 @@ impl Decider {
             Phase::Running { since } => now.saturating_sub(since),
             _ => Duration::ZERO,
         };
-        self.charge(key, reason, lived, leak, now);
+        self.charge(key, reason, lived, now);
+    }
+
+    /// What the child's last abandoned incarnation left behind is gone.
+    pub(crate) fn left_nothing(&mut self, key: Key) {
+        if let Some(member) = self.find_mut(key) {
+            member.gated = false;
+        }
     }
 
     /// Time has passed: does what has fallen due, and goes on with what was begun.
@@ -202,9 +208,14 @@ impl Decider {
         }
         self.go_on_with_group(now);
         for key in self.due_restarts(now) {
-            self.retry(key, now);
+            // Each may turn out to be the end of them all.
+            if self.ending == Ending::No {
+                self.retry(key, now);
+            }
         }
-        self.go_on_with_queue();
+        if self.ending == Ending::No {
+            self.go_on_with_queue();
+        }
     }
 
     // What is asked for.
@@ -236,7 +247,7 @@ impl Decider {
         self.halt(key, Then::Launch, now);
     }
 
-    /// Takes a child out, after [`Order::Forget`].
+    /// Takes out a child that is not live.
     pub(crate) fn forget(&mut self, key: Key) {
         self.members.retain(|member| member.key != key);
         self.queue.retain(|queued| *queued != key);
@@ -245,14 +256,7 @@ impl Decider {
 
     // Helpers.
 
-    fn charge(
-        &mut self,
-        key: Key,
-        reason: &ExitReason,
-        lived: Duration,
-        leak: Leak,
-        now: Duration,
-    ) {
+    fn charge(&mut self, key: Key, reason: &ExitReason, lived: Duration, now: Duration) {
         let Some(member) = self.find_mut(key) else {
             return;
         };
@@ -266,8 +270,7 @@ impl Decider {
             return self.give_up(key, message, now);
         }
         let mut delay = member.delays.next(lived);
-        if leak == Leak::AtCap {
-            member.gated = true;
+        if member.gated {
             delay = delay.max(GRACE_AT_CAP);
         }
         if !delay.is_zero() {
@@ -334,107 +337,6 @@ impl Decider {
         }
     }
 
-    fn end(&mut self, ending: Ending, now: Duration) {
-        if self.ending == Ending::No || ending == Ending::Stop {
-            self.ending = ending;
-        }
-        self.group = None;
-        self.queue.clear();
-        for member in &mut self.members {
-            if !member.phase.is_live() && member.phase != Phase::GivenUp {
-                member.phase = Phase::Down;
-            }
-        }
-        self.go_on_ending(now);
-    }
-
-    fn go_on_ending(&mut self, now: Duration) {
-        let all = self.keys();
-        if !self.halt_next(&all, now) {
-            return;
-        }
-        if let Ending::Escalate { child, reason } = &self.ending {
-            let order = Order::Escalate(child.clone(), reason.clone());
-            self.ending = Ending::Stop;
-            self.orders.push_back(order);
-        }
-    }
-
-    /// Stops the last of `keys` that is live. Returns true when none is.
-    fn halt_next(&mut self, keys: &[Key], now: Duration) -> bool {
-        loop {
-            let last_live = self
-                .members
-                .iter()
-                .rev()
-                .find(|member| keys.contains(&member.key) && member.phase.is_live());
-            let Some(member) = last_live else {
-                return true;
-            };
-            if matches!(member.phase, Phase::Stopping { .. }) {
-                return false;
-            }
-            let key = member.key;
-            self.halt(key, Then::Nothing, now);
-        }
-    }
-
-    /// Stops one child; `then` follows, at once if it is not live.
-    fn halt(&mut self, key: Key, then: Then, now: Duration) {
-        let Some(member) = self.find_mut(key) else {
-            return;
-        };
-        if !member.phase.is_live() {
-            return self.stopped(key, then);
-        }
-        match member.policy.shutdown {
-            Shutdown::Brutal => {
-                member.phase = Phase::Down;
-                self.orders.push_back(Order::Abandon(key));
-                self.stopped(key, then);
-            }
-            Shutdown::Within(deadline) => {
-                let already = matches!(member.phase, Phase::Stopping { .. });
-                let by = match member.phase {
-                    Phase::Stopping { by, .. } => by,
-                    _ => now.saturating_add(deadline),
-                };
-                member.phase = Phase::Stopping { by, then };
-                if !already {
-                    self.orders.push_back(Order::AskToStop(key));
-                }
-            }
-        }
-    }
-
-    fn stopped(&mut self, key: Key, then: Then) {
-        if let Some(member) = self.find_mut(key) {
-            member.phase = Phase::Down;
-            member.tried = true;
-        }
-        match then {
-            Then::Nothing => {}
-            Then::Forget => self.orders.push_back(Order::Forget(key)),
-            Then::Launch if self.ending == Ending::No => self.launch(key),
-            Then::Launch => {}
-        }
-    }
-
-    fn abandon_overdue_stops(&mut self, now: Duration) {
-        let overdue: Vec<(Key, Then)> = self
-            .members
-            .iter()
-            .filter_map(|member| match member.phase {
-                Phase::Stopping { by, then } if by <= now => Some((member.key, then)),
-                _ => None,
-            })
-            .collect();
-        for (key, then) in overdue {
-            self.orders.push_back(Order::Abandon(key));
-            self.stopped(key, then);
-        }
-    }
-
     fn due_restarts(&self, now: Duration) -> Vec<Key> {
         self.members
             .iter()
@@ -489,12 +391,4 @@ impl Decider {
     fn find_mut(&mut self, key: Key) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.key == key)
     }
-}
-
-/// What follows a stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    Nothing,
-    Forget,
-    Launch,
 }

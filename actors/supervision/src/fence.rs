@@ -124,11 +124,8 @@ impl Seat {
     /// Takes the lease back, unless a later generation holds it already.
     fn revoke(&self, generation: Generation) {
         // A failed exchange means that the lease has moved on by itself, which is what was wanted.
-        let _ = self.lease.compare_exchange(
-            generation.get(),
-            0,
-            Ordering::SeqCst,
-            Ordering::SeqCst,
-        );
+        let _ =
+            self.lease
+                .compare_exchange(generation.get(), 0, Ordering::SeqCst, Ordering::SeqCst);
     }
 }

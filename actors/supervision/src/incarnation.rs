@@ -187,7 +187,10 @@ impl<A: Actor> Life<A> {
                 let within = message.deadline().unwrap_or(self.limits.handle);
                 self.ctx.link().declare(message.label(), within);
                 self.actor.handle(message, &mut self.ctx).await?;
-                self.ctx.myself_ref().inbox().settle(self.ctx.link().fence());
+                self.ctx
+                    .myself_ref()
+                    .inbox()
+                    .settle(self.ctx.link().fence());
             }
         }
         self.report();
@@ -254,6 +257,7 @@ impl<A: Actor> Life<A> {
         link.entry().write(link.fence(), at, report);
     }
 
+    #[expect(clippy::disallowed_methods, reason = "blocking is what the fault does")]
     async fn commit(&mut self, fault: Fault) -> Result<(), ActorError> {
         match fault {
             Fault::Panic => panic!("injected panic"),

@@ -87,3 +87,34 @@ impl Window {
         self.charged.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_period_ever_holds_more_accepted_restarts_than_allowed(
+            allowed in 0_u32..6,
+            period in 1_u64..50,
+            steps in prop::collection::vec(0_u64..20, 1..200),
+        ) {
+            let within = Duration::from_millis(period);
+            let mut window = Window::new(Intensity::try_new(allowed, within).unwrap());
+            let mut accepted = Vec::new();
+            let mut now = 0;
+            for step in steps {
+                now += step;
+                let recent = accepted.iter().filter(|at| now - **at < period).count();
+                let granted = window.charge(Duration::from_millis(now));
+                // Neither one too many nor one too few.
+                prop_assert_eq!(granted, recent < allowed as usize);
+                if granted {
+                    accepted.push(now);
+                }
+            }
+        }
+    }
+}

@@ -48,12 +48,8 @@ pub use id::{ActorId, Generation};
 pub use intensity::{Intensity, InvalidIntensity};
 pub use policy::{Restart, Shutdown, Significance, Strategy};
 pub use spec::{ChildSpec, SupervisorSpec};
-pub use status::{
-    ActorState, ActorStatus, ExitRecord, MailboxStatus, ProgressStatus, StatusNode,
-};
+pub use status::{ActorState, ActorStatus, ExitRecord, MailboxStatus, ProgressStatus, StatusNode};
 pub use supervisor_ref::{SupervisorError, SupervisorRef};
-pub use system::{
-    Running, StartError, StopReport, Stopped, System, SystemBuilder, Verdict,
-};
+pub use system::{Running, StartError, StopReport, Stopped, System, SystemBuilder, Verdict};
 pub use test_executor::{TestClock, TestExecutor};
 pub use timestamp::Timestamp;

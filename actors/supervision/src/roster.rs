@@ -110,8 +110,7 @@ impl Child {
         spec.mailbox.bind(Arc::clone(&shared.clock));
         let child = Self { key, spec, entry };
         let below = child.spec.nested.as_ref();
-        if let Some(Err(duplicate)) =
-            below.map(|roster| roster.enter_all(child.spec.id(), shared))
+        if let Some(Err(duplicate)) = below.map(|roster| roster.enter_all(child.spec.id(), shared))
         {
             child.leave(shared);
             return Err(duplicate);

@@ -17,7 +17,9 @@ use crate::decide::{Decider, Key};
 use crate::inbox::Received;
 use crate::link::Stage;
 use crate::roster::Roster;
-use crate::{Actor, ActorError, ActorId, ActorState, ChildSpec, Context, Message, Reply, SupervisorError};
+use crate::{
+    Actor, ActorError, ActorId, ActorState, ChildSpec, Context, Message, Reply, SupervisorError,
+};
 
 pub(crate) mod act;
 mod watch;
@@ -34,7 +36,7 @@ const STOP_TURN: Duration = Duration::from_secs(10);
 pub(crate) enum Request {
     /// Something about a child has changed.
     Look,
-    Start(ChildSpec, Answer),
+    Start(Box<ChildSpec>, Answer),
     Stop(ActorId, Answer),
     Restart(ActorId, Answer),
 }
@@ -93,7 +95,7 @@ impl Actor for SupervisorActor {
         let now = ctx.clock().now();
         match msg {
             Request::Look => {}
-            Request::Start(spec, answer) => answer.send(self.start(spec, ctx)),
+            Request::Start(spec, answer) => answer.send(self.start(*spec, ctx)),
             Request::Stop(id, answer) => match self.roster.find(&id) {
                 Some(child) => {
                     self.waiting.push((child.key, answer));
@@ -123,10 +125,9 @@ impl Actor for SupervisorActor {
         self.advance(ctx);
         while !self.decider.is_down() {
             ctx.link().declare("stop", STOP_TURN);
-            let within = match self.decider.next_due() {
-                Some(due) => due.saturating_sub(ctx.clock().now()).min(MAX_POLL),
-                None => MAX_POLL,
-            };
+            let now = ctx.clock().now();
+            let due = self.decider.next_due(now);
+            let within = due.map_or(MAX_POLL, |due| (due - now).min(MAX_POLL));
             let clock = Arc::clone(ctx.clock());
             // A nudge or the time: either way it is time to look.
             let _ = timeout(&*clock, within, nudged(ctx)).await;
@@ -177,7 +178,7 @@ impl SupervisorActor {
                 ctx.shared().board.set_started();
             }
         }
-        ctx.set_alarm(self.decider.next_due());
+        ctx.set_alarm(self.decider.next_due(now));
     }
 }
 
@@ -185,7 +186,10 @@ impl SupervisorActor {
 /// whoever made it.
 async fn nudged(ctx: &Context<SupervisorActor>) {
     poll_fn(|cx| {
-        let received = ctx.myself_ref().inbox().poll_receive(ctx.link().fence(), cx);
+        let received = ctx
+            .myself_ref()
+            .inbox()
+            .poll_receive(ctx.link().fence(), cx);
         match received {
             Poll::Ready(Received::Fenced) | Poll::Pending => Poll::Pending,
             Poll::Ready(_) => Poll::Ready(()),

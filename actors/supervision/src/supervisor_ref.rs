@@ -52,7 +52,7 @@ impl SupervisorRef {
         spec: ChildSpec,
         within: Duration,
     ) -> Result<(), SupervisorError> {
-        self.ask(|answer| Request::Start(spec, answer), within)
+        self.ask(|answer| Request::Start(Box::new(spec), answer), within)
             .await
     }
 

@@ -15,8 +15,8 @@ use crate::shared::Shared;
 use crate::supervisor::act::{incarnate, launch};
 use crate::watchdog::{Watchdog, WatchdogPlan};
 use crate::{
-    ActorId, ActorState, ChildSpec, Clock, ExitReason, FaultKit, Significance, SupervisorRef, SupervisorSpec,
-    SystemClock, Timestamp,
+    ActorId, ActorState, ChildSpec, Clock, ExitReason, FaultKit, Significance, SupervisorRef,
+    SupervisorSpec, SystemClock, Timestamp,
 };
 
 /// Where a tree begins: [`System::builder`].
@@ -255,9 +255,8 @@ impl Running {
         self.shared.begin_stop();
         self.root_link.ask_to_stop();
         let mut changed = self.root_changed.clone();
-        let ended = async {
-            while self.root_link.exit().is_none() && changed.changed().await.is_ok() {}
-        };
+        let ended =
+            async { while self.root_link.exit().is_none() && changed.changed().await.is_ok() {} };
         let clock = &*self.shared.clock;
         let in_time = timeout(clock, within, ended).await.is_ok();
         let mut stopped = self.shared.take_stopped();

@@ -41,7 +41,11 @@ fn ten_thousand_restarts_leave_threads_and_descriptors_where_they_were() {
     let board = running.board();
     let at_generation = |generation: u64| {
         let a_ref = &a_ref;
-        move || a_ref.generation().is_some_and(|now| now.get() >= generation)
+        move || {
+            a_ref
+                .generation()
+                .is_some_and(|now| now.get() >= generation)
+        }
     };
 
     in_real_time(async {

@@ -4,9 +4,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use impetus_supervision::{
-    ActorState, Backoff, Intensity, Significance, SupervisorSpec, System,
-};
+use impetus_supervision::{ActorState, Backoff, Intensity, Significance, SupervisorSpec, System};
 
 #[path = "supervision/support.rs"]
 mod support;
@@ -50,14 +48,19 @@ fn a_thousand_blocks_in_a_row_end_at_the_cap() {
         // Others go on, and are still replaced when what they leave behind goes away by itself.
         other_ref.send(Msg::Stall, SOON).await.unwrap();
         until(&board, "a replacement of the other", || {
-            other_ref.generation().is_some_and(|generation| generation.get() == 2)
+            other_ref
+                .generation()
+                .is_some_and(|generation| generation.get() == 2)
         })
         .await;
         assert_eq!(other_ref.ask(Msg::Total, SOON).await, Ok(0));
     });
 
     assert_eq!(running.leaked(), CAP);
-    assert_eq!(board.get(&"blocks".into()).unwrap().generation.get(), CAP as u64);
+    assert_eq!(
+        board.get(&"blocks".into()).unwrap().generation.get(),
+        CAP as u64
+    );
     assert_eq!(running.verdict(), None);
     // The test's own threads, the runtime's, and the two live actors are all there is beside the leaked ones.
     assert!(threads() < CAP + 12, "{} threads", threads());
@@ -83,6 +86,9 @@ fn a_thousand_blocks_in_a_row_end_at_the_cap() {
 
     let verdict = running.verdict().unwrap();
     assert_eq!(verdict.actor.as_str(), "vital");
-    assert_eq!(verdict.reason, "too many threads have been abandoned and have not ended");
+    assert_eq!(
+        verdict.reason,
+        "too many threads have been abandoned and have not ended"
+    );
     assert_eq!(running.leaked(), 2);
 }

@@ -74,7 +74,9 @@ async fn a_file_that_is_no_model_is_corrupt_and_the_worker_loads_the_mended_one(
     let mut worker = Worker::start().await;
     let good = onnx::identity(DType::U8);
     let truncated = &good[..good.len() / 2];
-    let garbage: Vec<u8> = (0..4096u32).map(|index| ((index * 31) >> 3) as u8).collect();
+    let garbage: Vec<u8> = (0..4096u32)
+        .map(|index| ((index * 31) >> 3) as u8)
+        .collect();
     for (what, file) in [
         ("truncated", truncated),
         ("garbage", &garbage),

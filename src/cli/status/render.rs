@@ -40,19 +40,29 @@ fn models(report: &Report, width: Option<usize>) -> String {
             Cell::plain(model.version.as_ref().map(scalar).unwrap_or_default()),
             state(model.state.as_deref().unwrap_or("unknown")),
             Cell::plain(workers(model)),
-            Cell::plain(model.memory_bytes.map(mebibytes).unwrap_or_default()),
+            Cell::plain(memory(model)),
             Cell::plain(model.reason.as_deref().map(one_line).unwrap_or_default()),
         ]);
     }
     table.render(width)
 }
 
+/// Writes how many workers serve, and of how many.
 fn workers(model: &Model) -> String {
     match &model.workers {
-        Some(Value::Array(workers)) => workers.len().to_string(),
+        Some(Value::Array(workers)) => {
+            let serves = |worker: &&Value| worker.get("state") == Some(&Value::from("ready"));
+            let ready = workers.iter().filter(serves).count();
+            format!("{ready}/{}", workers.len())
+        }
         Some(other) => scalar(other),
         None => String::new(),
     }
+}
+
+fn memory(model: &Model) -> String {
+    let bytes = model.memory_bytes.filter(|bytes| *bytes > 0);
+    bytes.map(mebibytes).unwrap_or_default()
 }
 
 fn components(report: &Report, width: Option<usize>) -> String {
@@ -89,12 +99,28 @@ fn verdict(report: &Report, width: Option<usize>) -> String {
             text.push_str(&flow(&[Cell::new(line, faint())], None));
         }
     }
-    for reason in report.reason.iter().chain(&report.reasons) {
-        let line = format!("! {}", one_line(reason));
-        text.push_str(&flow(&[Cell::new(line, bad())], None));
+    for (reason, style) in reasons(report) {
+        let line = format!("! {}", one_line(&reason));
+        text.push_str(&flow(&[Cell::new(line, style)], None));
     }
     text.push_str(&flow(&headline(report), width));
     text
+}
+
+/// Returns what the server says about why it is not healthy, the components' own reasons included.
+fn reasons(report: &Report) -> Vec<(String, Style)> {
+    let said = report.reason.iter().chain(&report.reasons);
+    let mut reasons: Vec<(String, Style)> = said.map(|reason| (reason.clone(), bad())).collect();
+    for (name, component) in &report.components {
+        let style = match component.status.as_deref() {
+            Some("unhealthy") => bad(),
+            Some("degraded") => warning(),
+            _ => continue,
+        };
+        let of_component = component.reasons().into_iter();
+        reasons.extend(of_component.map(|reason| (format!("{name}: {reason}"), style)));
+    }
+    reasons
 }
 
 fn headline(report: &Report) -> Vec<Cell> {
@@ -104,7 +130,9 @@ fn headline(report: &Report) -> Vec<Cell> {
         _ => ("✖", bad()),
     };
     let failures = report.consecutive_failures.filter(|failures| *failures > 0);
+    let phase = report.phase.clone().filter(|phase| phase != "serving");
     let facts = [
+        phase.map(|phase| phase.replace('_', " ")),
         report.score.map(|score| format!("score {score}")),
         report
             .version

@@ -31,6 +31,8 @@ pub struct Report {
     #[serde(deserialize_with = "lenient")]
     pub(super) consecutive_failures: Option<u64>,
     #[serde(deserialize_with = "lenient")]
+    pub(super) phase: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     pub(super) reason: Option<String>,
     #[serde(deserialize_with = "lenient_list")]
     pub(super) reasons: Vec<String>,
@@ -51,6 +53,8 @@ pub(super) struct Component {
     pub(super) status: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub(super) score: Option<u8>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) detail: Option<Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -153,6 +157,29 @@ impl Report {
         let now = OffsetDateTime::parse(self.timestamp.as_deref()?, &Rfc3339).ok()?;
         let at = OffsetDateTime::parse(at, &Rfc3339).ok()?;
         Some((now - at).as_seconds_f64().max(0.0))
+    }
+}
+
+// === impl Component ===
+
+impl Component {
+    /// Returns what the component says about why it is not at its best.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        let Some(detail) = &self.detail else {
+            return Vec::new();
+        };
+        let texts = |key: &str| match detail.get(key) {
+            Some(Value::String(reason)) => vec![reason.clone()],
+            Some(Value::Object(by_name)) => by_name
+                .iter()
+                .filter_map(|(name, reason)| Some(format!("{name}: {}", reason.as_str()?)))
+                .collect(),
+            _ => Vec::new(),
+        };
+        ["reason", "reasons", "source_problem"]
+            .into_iter()
+            .flat_map(texts)
+            .collect()
     }
 }
 

@@ -55,12 +55,21 @@ pub(super) fn classify(model: &ServedModel, inference: &Inference) -> Result<Ans
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .ok_or_else(|| unusable(&spec.name, "its output is empty"))?;
     let labels = &spec.description.labels;
-    let label = |index: usize| labels.get(index).cloned().unwrap_or_else(|| index.to_string());
+    let label = |index: usize| {
+        labels
+            .get(index)
+            .cloned()
+            .unwrap_or_else(|| index.to_string())
+    };
     Ok(Answer {
         class: label(best),
         confidence,
         probabilities: Probabilities(
-            probabilities.into_iter().enumerate().map(|(index, p)| (label(index), p)).collect(),
+            probabilities
+                .into_iter()
+                .enumerate()
+                .map(|(index, p)| (label(index), p))
+                .collect(),
         ),
         model: spec.name.clone(),
         version: spec.version.clone(),
@@ -91,7 +100,11 @@ fn probabilities(mut scores: Vec<f32>) -> Result<Vec<f32>, &'static str> {
 
 fn unusable(model: &str, why: impl fmt::Display) -> ApiError {
     let message = format!("the output of model {model:?} is no classification: {why}");
-    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "no_classification", message)
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "no_classification",
+        message,
+    )
 }
 
 #[cfg(test)]

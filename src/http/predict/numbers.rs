@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 
 use super::ApiError;
 
@@ -69,7 +69,10 @@ impl Visitor<'_> for Element {
         if narrow.is_finite() {
             Ok(narrow)
         } else {
-            Err(E::custom(format!("data[{}] is {value:e}, which no float32 can hold", self.0)))
+            Err(E::custom(format!(
+                "data[{}] is {value:e}, which no float32 can hold",
+                self.0
+            )))
         }
     }
 
@@ -86,18 +89,37 @@ impl Visitor<'_> for Element {
 /// languages write them all the same.
 fn explain(body: &[u8], error: &serde_json::Error) -> ApiError {
     if error.is_data() {
-        let code = if error.to_string().contains("missing field") { "missing_data" } else { "wrong_type" };
+        let code = if error.to_string().contains("missing field") {
+            "missing_data"
+        } else {
+            "wrong_type"
+        };
         return ApiError::bad_request(code, format!("{error}; send {{\"data\": [numbers]}}"));
     }
-    let line = body.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let line = body
+        .split(|byte| *byte == b'\n')
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default();
     let around = &line[error.column().saturating_sub(2).min(line.len())..];
-    let not_a_number = [&b"NaN"[..], b"-NaN", b"Infinity", b"-Infinity", b"nan", b"inf"]
-        .into_iter()
-        .find(|word| around.starts_with(word) || around.get(1..).is_some_and(|a| a.starts_with(word)));
+    let not_a_number = [
+        &b"NaN"[..],
+        b"-NaN",
+        b"Infinity",
+        b"-Infinity",
+        b"nan",
+        b"inf",
+    ]
+    .into_iter()
+    .find(|word| around.starts_with(word) || around.get(1..).is_some_and(|a| a.starts_with(word)));
     if let Some(word) = not_a_number {
         let word = String::from_utf8_lossy(word);
-        let place = line[..error.column().saturating_sub(1).min(line.len())].iter().filter(|b| **b == b',').count();
-        let message = format!("{word} near data[{place}] is not a number that JSON or the model knows ({error})");
+        let place = line[..error.column().saturating_sub(1).min(line.len())]
+            .iter()
+            .filter(|b| **b == b',')
+            .count();
+        let message = format!(
+            "{word} near data[{place}] is not a number that JSON or the model knows ({error})"
+        );
         return ApiError::bad_request("not_a_number", message);
     }
     ApiError::bad_request("not_json", format!("the body is not valid JSON: {error}"))
@@ -117,8 +139,12 @@ mod tests {
 
     #[test]
     fn numbers_of_every_form_are_read() {
-        let numbers = parse(br#"{"data": [1, -2, 0.5, 1e-3, 18446744073709551615], "other": {}}"#).unwrap();
-        assert_eq!(numbers.data, [1.0, -2.0, 0.5, 0.001, 18_446_744_073_709_551_615.0]);
+        let numbers =
+            parse(br#"{"data": [1, -2, 0.5, 1e-3, 18446744073709551615], "other": {}}"#).unwrap();
+        assert_eq!(
+            numbers.data,
+            [1.0, -2.0, 0.5, 0.001, 18_446_744_073_709_551_615.0]
+        );
         assert_eq!(numbers.model, None);
     }
 
@@ -138,7 +164,10 @@ mod tests {
     fn a_nan_is_told_by_its_name() {
         for word in ["NaN", "Infinity", "-Infinity"] {
             let message = refused(&format!(r#"{{"data": [1.0, 2.0, {word}, 4.0]}}"#));
-            assert!(message.contains(word) && message.contains("data[2]"), "{message}");
+            assert!(
+                message.contains(word) && message.contains("data[2]"),
+                "{message}"
+            );
         }
     }
 }

@@ -14,7 +14,11 @@ const BYTES_PER_PIXEL: u64 = 8;
 
 /// Decodes a picture, brings it to the model's size, and lays its samples out as the model takes
 /// them. A picture with more pixels than `max_pixels` is refused before it is decoded.
-pub(super) fn decode(body: &[u8], spec: &ImageInput, max_pixels: u64) -> Result<Vec<f32>, ApiError> {
+pub(super) fn decode(
+    body: &[u8],
+    spec: &ImageInput,
+    max_pixels: u64,
+) -> Result<Vec<f32>, ApiError> {
     let mut reader = ImageReader::new(Cursor::new(body))
         .with_guessed_format()
         .map_err(|error| broken(&error.into()))?;
@@ -49,7 +53,11 @@ fn check_size(body: &[u8], max_pixels: u64) -> Result<(), ApiError> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels > max_pixels {
         let message = format!("the picture has {width}×{height} pixels, {max_pixels} are allowed");
-        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_pixels", message));
+        return Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_many_pixels",
+            message,
+        ));
     }
     Ok(())
 }
@@ -74,7 +82,10 @@ fn lay_out(picture: &RgbImage, spec: &ImageInput) -> Vec<f32> {
 }
 
 fn broken(error: &ImageError) -> ApiError {
-    ApiError::bad_request("broken_image", format!("the picture could not be decoded: {error}"))
+    ApiError::bad_request(
+        "broken_image",
+        format!("the picture could not be decoded: {error}"),
+    )
 }
 
 #[cfg(test)]
@@ -99,10 +110,16 @@ mod tests {
     fn png(width: u32, height: u32) -> Vec<u8> {
         let mut picture = RgbImage::new(width, height);
         for (x, _, pixel) in picture.enumerate_pixels_mut() {
-            *pixel = if x == 0 { Rgb([1, 2, 3]) } else { Rgb([4, 5, 6]) };
+            *pixel = if x == 0 {
+                Rgb([1, 2, 3])
+            } else {
+                Rgb([4, 5, 6])
+            };
         }
         let mut bytes = Vec::new();
-        DynamicImage::from(picture).write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+        DynamicImage::from(picture)
+            .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+            .unwrap();
         bytes
     }
 
@@ -110,9 +127,18 @@ mod tests {
     fn samples_are_laid_out_as_the_model_takes_them() {
         let picture = png(2, 1);
         let laid_out = |layout, channels| decode(&picture, &spec(layout, channels), 100).unwrap();
-        assert_eq!(laid_out(Layout::Chw, Channels::Rgb), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-        assert_eq!(laid_out(Layout::Hwc, Channels::Rgb), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        assert_eq!(laid_out(Layout::Hwc, Channels::Bgr), [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
+        assert_eq!(
+            laid_out(Layout::Chw, Channels::Rgb),
+            [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]
+        );
+        assert_eq!(
+            laid_out(Layout::Hwc, Channels::Rgb),
+            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        );
+        assert_eq!(
+            laid_out(Layout::Hwc, Channels::Bgr),
+            [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]
+        );
     }
 
     #[test]

@@ -9,6 +9,6 @@ mod linux;
 mod portable;
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{program, resident_bytes, Process};
+pub(super) use linux::{Process, program, resident_bytes};
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::{program, resident_bytes, Process};
+pub(super) use portable::{Process, program, resident_bytes};

@@ -13,9 +13,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender};
-use futures_util::future::BoxFuture;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use impetus_supervision::{ProcessEnd, ProcessLost};
 use tokio::sync::oneshot;
 
@@ -119,7 +119,8 @@ impl Spawner {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.abandoned.retain(|process| process.try_reap().is_none());
+            self.abandoned
+                .retain(|process| process.try_reap().is_none());
         }
     }
 
@@ -175,7 +176,7 @@ impl WorkerProcess {
                 break;
             }
         }
-        let how = self.end.clone()?;
+        let how = self.end?;
         Some(ProcessLost {
             pid: self.pid(),
             how,

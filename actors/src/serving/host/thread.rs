@@ -7,8 +7,8 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use impetus_engine::worker::{self, WorkerOptions};
 use impetus_supervision::{ProcessEnd, ProcessLost};
 use tokio::sync::oneshot;

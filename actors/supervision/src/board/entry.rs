@@ -182,7 +182,9 @@ impl Entry {
             // The supervisor will say so at its next turn; the actor has already.
             return ActorState::Running;
         }
-        let heard = live.written.map_or(live.since, |(at, _)| at.max(live.since));
+        let heard = live
+            .written
+            .map_or(live.since, |(at, _)| at.max(live.since));
         let silent = now.saturating_sub(heard) > self.spec.ttl;
         if live.state == ActorState::Running && silent && !in_time {
             return ActorState::Unknown;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Key, Then};
+use super::Key;
+use super::stop::Then;
 use crate::backoff::Delays;
 use crate::intensity::Window;
 use crate::{ActorId, ActorState, Intensity, Restart, Shutdown};
@@ -30,7 +31,7 @@ pub(crate) struct Member {
     pub(crate) settled: bool,
     /// It has been running once, or its first start has failed.
     pub(crate) tried: bool,
-    /// Its last thread leaked: it starts again only when there is room for another leak.
+    /// It was abandoned at the leak cap: it starts again only when that has left nothing behind, or there is room.
     pub(crate) gated: bool,
 }
 

@@ -14,8 +14,8 @@ use crate::link::Link;
 use crate::roster::{Child, Duplicate};
 use crate::shared::Shared;
 use crate::{
-    ActorId, Birth, ChildSpec, Context, ExitReason, Shutdown, Significance,
-    SupervisorError, Verdict,
+    ActorId, Birth, ChildSpec, Context, ExitReason, Shutdown, Significance, SupervisorError,
+    Verdict,
 };
 
 // === impl SupervisorActor ===
@@ -67,7 +67,12 @@ impl SupervisorActor {
             }
             Order::Abandon(key) => self.give_up_stopping(key, ctx, now),
             Order::NoteDelay(key, delay) => {
-                self.tell(key, ctx, EventKind::BackingOff, format!("restart in {delay:?}"));
+                self.tell(
+                    key,
+                    ctx,
+                    EventKind::BackingOff,
+                    format!("restart in {delay:?}"),
+                );
             }
             Order::NoteFailed(key, message) => self.tell(key, ctx, EventKind::Failed, message),
             Order::NoteDone(key) => {
@@ -114,7 +119,10 @@ impl SupervisorActor {
 
     /// Answers the requests that were waiting for a child.
     fn answer(&mut self, key: Key, outcome: impl Fn() -> Result<(), SupervisorError>) {
-        for (_, answer) in self.waiting.extract_if(.., |(waits_for, _)| *waits_for == key) {
+        for (_, answer) in self
+            .waiting
+            .extract_if(.., |(waits_for, _)| *waits_for == key)
+        {
             answer.send(outcome());
         }
     }
@@ -129,7 +137,10 @@ impl SupervisorActor {
         };
         let asked = watched.stopping_since.take();
         let brutal = watched.child.spec.settings.shutdown == Shutdown::Brutal;
-        watched.child.entry.ended(ExitReason::Killed, ctx.shared().board.wall());
+        watched
+            .child
+            .entry
+            .ended(ExitReason::Killed, ctx.shared().board.wall());
         let took = asked.map_or(Duration::ZERO, |since| now.saturating_sub(since));
         for left in self.abandon(key, &link, ctx) {
             ctx.shared().note_stopped(left.fence().id(), brutal, took);
@@ -142,7 +153,6 @@ impl SupervisorActor {
     }
 
     fn forget(&mut self, key: Key, ctx: &Context<Self>) {
-        self.decider.forget(key);
         if let Some(watched) = self.watched.remove(&key) {
             watched.child.leave(ctx.shared());
         }
@@ -155,6 +165,7 @@ impl SupervisorActor {
         if let Some(child) = self.roster.find(id)
             && self.decider.phase(child.key) == Some(Phase::Done)
         {
+            self.decider.forget(child.key);
             self.forget(child.key, ctx);
         }
     }
@@ -164,8 +175,7 @@ impl SupervisorActor {
             return;
         };
         let actor = watched.child.spec.id().clone();
-        let message = format!("given up for good: {reason}");
-        self.tell(key, ctx, EventKind::Escalated, message);
+        self.publish(key);
         let board = &ctx.shared().board;
         let at = board.wall();
         board.give_up(Verdict { actor, reason, at });

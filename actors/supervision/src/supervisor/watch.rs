@@ -19,6 +19,8 @@ pub(super) struct Watched {
     pub(super) moved: (u64, Duration),
     /// What the board was last told.
     pub(super) published: Option<ActorState>,
+    /// The last incarnation that was abandoned, while something of it may be left.
+    pub(super) victim: Option<Arc<Link>>,
     /// When it was asked to stop.
     pub(super) stopping_since: Option<Duration>,
 }
@@ -32,6 +34,7 @@ impl Watched {
             link: None,
             moved: (0, Duration::ZERO),
             published: None,
+            victim: None,
             stopping_since: None,
         }
     }
@@ -71,18 +74,21 @@ impl SupervisorActor {
         let Some(watched) = self.watched.get_mut(&key) else {
             return;
         };
+        if watched.victim.take_if(|victim| victim.is_gone()).is_some() {
+            self.decider.left_nothing(key);
+        }
         let Some(link) = watched.link.clone() else {
             return;
         };
         if let Some(reason) = link.exit() {
-            return self.on_exit(key, &link, &reason, ctx, now);
+            return self.on_exit(key, &link, &reason, ctx);
         }
         // A child that is being stopped has the stop's deadline; only a supervisor may take as long as its own children
         // do, as long as it turns.
         let stopping = matches!(self.decider.phase(key), Some(Phase::Stopping { .. }));
         let watches = !stopping || watched.child.spec.nested.is_some();
         if watches && let Some(overdue) = watched.hung(&link, now) {
-            return self.on_hang(key, &link, overdue, ctx, now);
+            return self.on_hang(key, &link, overdue, ctx);
         }
         let stage = link.stage();
         if stage == Stage::Launched {
@@ -99,14 +105,8 @@ impl SupervisorActor {
         }
     }
 
-    fn on_exit(
-        &mut self,
-        key: Key,
-        link: &Arc<Link>,
-        reason: &ExitReason,
-        ctx: &Context<Self>,
-        now: Duration,
-    ) {
+    fn on_exit(&mut self, key: Key, link: &Arc<Link>, reason: &ExitReason, ctx: &Context<Self>) {
+        let now = ctx.clock().now();
         ctx.shared().ledger.enter_ended(Arc::clone(link));
         let mut kind = EventKind::Exited;
         if let Some(watched) = self.watched.get_mut(&key) {
@@ -117,7 +117,8 @@ impl SupervisorActor {
                 kind = EventKind::Stopped;
             }
         }
-        link.entry().ended(reason.clone(), ctx.shared().board.wall());
+        link.entry()
+            .ended(reason.clone(), ctx.shared().board.wall());
         self.decider.ended(key, reason, Leak::None, now);
         self.publish(key);
         tell_exit(link, reason, kind, ctx);
@@ -129,8 +130,8 @@ impl SupervisorActor {
         link: &Arc<Link>,
         (item, overdue): (String, Duration),
         ctx: &Context<Self>,
-        now: Duration,
     ) {
+        let now = ctx.clock().now();
         let overdue_ms = u64::try_from(overdue.as_millis()).unwrap_or(u64::MAX);
         let reason = ExitReason::Hang { item, overdue_ms };
         self.abandon(key, link, ctx);
@@ -138,7 +139,8 @@ impl SupervisorActor {
             true => Leak::None,
             false => Leak::AtCap,
         };
-        link.entry().ended(reason.clone(), ctx.shared().board.wall());
+        link.entry()
+            .ended(reason.clone(), ctx.shared().board.wall());
         self.decider.ended(key, &reason, leak, now);
         self.publish(key);
         tell_exit(link, &reason, EventKind::Fenced, ctx);
@@ -157,18 +159,14 @@ impl SupervisorActor {
         self.decider.set_leaks_have_room(have_room);
         if let Some(watched) = self.watched.get_mut(&key) {
             watched.link = None;
+            watched.victim = Some(Arc::clone(link));
         }
         abandoned
     }
 }
 
 /// Events are recorded when the board shows what they say, so that whoever waits for one finds it there.
-fn tell_exit(
-    link: &Link,
-    reason: &ExitReason,
-    kind: EventKind,
-    ctx: &Context<SupervisorActor>,
-) {
+fn tell_exit(link: &Link, reason: &ExitReason, kind: EventKind, ctx: &Context<SupervisorActor>) {
     let board = &ctx.shared().board;
     let message = format!("{}: {reason}", reason.kind());
     board.record(link.fence().id(), link.generation(), kind, message);

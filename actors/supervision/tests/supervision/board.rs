@@ -1,8 +1,6 @@
 //! What can be read about the tree, by whom it was written, and when it is doubted.
 
-use impetus_supervision::{
-    ActorId, ActorState, ChildSpec, EventKind, StatusNode, SupervisorSpec,
-};
+use impetus_supervision::{ActorId, ActorState, ChildSpec, EventKind, StatusNode, SupervisorSpec};
 use serde_json::json;
 
 use crate::support::{Diary, Msg, World, probe, secs};
@@ -97,7 +95,10 @@ fn tree() -> World {
     let (beat, _) = probe("beat", &diary);
     let spec = SupervisorSpec::new("root");
     // Started before the loader that it is listed under.
-    let spec = spec.child(model.listed_under("loader")).child(beat).child(loader);
+    let spec = spec
+        .child(model.listed_under("loader"))
+        .child(beat)
+        .child(loader);
     World::start(spec)
 }
 
@@ -155,13 +156,29 @@ fn the_history_tells_what_happened_in_order_and_is_bounded() {
     ];
     assert_eq!(kinds(100), expected);
     assert_eq!(kinds(2), expected[3..]);
+}
 
-    // The default capacity is 512; each of these is at least two events.
-    for _ in 0..300 {
-        world.send(&a_ref, Msg::Panic);
-        world.advance(10.0);
+#[test]
+fn the_history_keeps_no_more_events_than_it_was_told_to() {
+    let diary = Diary::default();
+    let (a, a_ref) = probe("a", &diary);
+    let executor = impetus_supervision::TestExecutor::new();
+    let builder = executor.system().event_capacity(4);
+    let running = builder.start(SupervisorSpec::new("root").child(a)).unwrap();
+    for _ in 0..5 {
+        a_ref.try_send(Msg::Panic).unwrap();
+        executor.advance(secs(10));
     }
-    assert_eq!(world.board.events(100_000).len(), 512);
+
+    let kinds: Vec<&str> = running
+        .board()
+        .events(100)
+        .iter()
+        .map(|event| event.kind.as_str())
+        .collect();
+
+    assert_eq!(kinds, ["restarted", "exited", "backing_off", "restarted"]);
+    assert_eq!(*running.board().watch_events().borrow(), 15);
 }
 
 #[test]
@@ -181,11 +198,17 @@ fn an_actor_that_has_not_been_started_yet_is_on_the_board() {
     let (a, a_ref) = probe("a", &diary);
     let (b, _) = probe("b", &diary);
     let executor = impetus_supervision::TestExecutor::new();
-    let running = executor.system().start(SupervisorSpec::new("root").child(a).child(b)).unwrap();
+    let running = executor
+        .system()
+        .start(SupervisorSpec::new("root").child(a).child(b))
+        .unwrap();
 
     let status = running.board().get(&"b".into()).unwrap();
 
-    assert_eq!((status.state, status.generation.get()), (ActorState::Starting, 0));
+    assert_eq!(
+        (status.state, status.generation.get()),
+        (ActorState::Starting, 0)
+    );
     assert_eq!((status.last_status_at, status.last_exit), (None, None));
     assert_eq!(running.board().age(&"b".into()), None);
     drop(a_ref);
@@ -199,7 +222,9 @@ fn two_actors_cannot_have_one_name() {
     let (middle, _) = ChildSpec::supervisor(SupervisorSpec::new("middle").child(twin));
     let executor = impetus_supervision::TestExecutor::new();
 
-    let refused = executor.system().start(SupervisorSpec::new("root").child(a).child(middle));
+    let refused = executor
+        .system()
+        .start(SupervisorSpec::new("root").child(a).child(middle));
 
     assert_eq!(refused.unwrap_err().to_string(), "two actors are named a");
 }

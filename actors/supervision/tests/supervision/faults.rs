@@ -8,7 +8,10 @@ fn world() -> (World, Diary) {
     let diary = Diary::default();
     let (a, _) = probe("a", &diary);
     let (b, _) = probe("b", &diary);
-    (World::start(SupervisorSpec::new("root").child(a).child(b)), diary)
+    (
+        World::start(SupervisorSpec::new("root").child(a).child(b)),
+        diary,
+    )
 }
 
 fn arm(world: &World, id: &str, fault: Fault, times: u32) {
@@ -69,7 +72,10 @@ fn a_fault_can_be_taken_back() {
     world.running.faults().disarm(&"a".into());
     world.advance(5.0);
 
-    assert_eq!((world.generation("a"), world.state("a")), (1, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (1, ActorState::Running)
+    );
 }
 
 #[test]
@@ -81,8 +87,14 @@ fn a_supervisor_that_panics_comes_back_with_its_children() {
 
     arm(&world, "middle", Fault::Panic, 1);
 
-    assert_eq!((world.generation("middle"), world.last_exit("middle")), (2, "panic"));
-    assert_eq!((world.generation("a"), world.state("a")), (2, ActorState::Running));
+    assert_eq!(
+        (world.generation("middle"), world.last_exit("middle")),
+        (2, "panic")
+    );
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (2, ActorState::Running)
+    );
     assert_eq!(world.total(&a_ref), 0);
 }
 

@@ -11,18 +11,32 @@ fn an_async_stall_is_dropped_and_replaced_and_leaves_nothing_behind() {
     let world = World::start(SupervisorSpec::new("root").child(a));
     world.send(&a_ref, Msg::Stall);
     let progress = world.status("a").progress.unwrap();
-    assert_eq!((progress.item.as_str(), progress.deadline_seconds), ("stall", 10.0));
+    assert_eq!(
+        (progress.item.as_str(), progress.deadline_seconds),
+        ("stall", 10.0)
+    );
 
     world.advance(10.0);
     assert_eq!(world.generation("a"), 1);
     world.advance(0.2);
 
-    assert_eq!((world.generation("a"), world.state("a")), (2, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (2, ActorState::Running)
+    );
     let reason = world.status("a").last_exit.unwrap().reason;
-    assert!(matches!(reason, ExitReason::Hang { item, overdue_ms } if item == "stall" && overdue_ms <= 100));
+    assert!(
+        matches!(reason, ExitReason::Hang { item, overdue_ms } if item == "stall" && overdue_ms <= 100)
+    );
     assert_eq!(diary.with("dropped"), ["a dropped 1"]);
     assert_eq!(world.running.leaked(), 0);
-    assert!(world.board.events(100).iter().any(|event| event.kind == EventKind::Fenced));
+    assert!(
+        world
+            .board
+            .events(100)
+            .iter()
+            .any(|event| event.kind == EventKind::Fenced)
+    );
 }
 
 #[test]
@@ -36,10 +50,16 @@ fn a_stall_in_started_is_judged_by_the_start_deadline() {
     let world = World::start(SupervisorSpec::new("root").child(a));
 
     world.advance(2.9);
-    assert_eq!((world.generation("a"), world.state("a")), (1, ActorState::Starting));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (1, ActorState::Starting)
+    );
     world.advance(0.3);
 
-    assert_eq!((world.generation("a"), world.state("a")), (2, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (2, ActorState::Running)
+    );
 }
 
 #[test]
@@ -63,7 +83,10 @@ fn what_an_actor_declares_replaces_the_default_deadline() {
     let (a, a_ref) = probe("a", &diary);
     let world = World::start(SupervisorSpec::new("root").child(a));
 
-    world.send(&a_ref, Msg::Run(Box::new(|ctx| ctx.progress("unused", secs(1)))));
+    world.send(
+        &a_ref,
+        Msg::Run(Box::new(|ctx| ctx.progress("unused", secs(1)))),
+    );
     // A declaration holds for its own message only.
     world.advance(5.0);
     assert_eq!(world.generation("a"), 1);
@@ -73,9 +96,15 @@ fn what_an_actor_declares_replaces_the_default_deadline() {
     world.send(&a_ref, Msg::Declare("long work", secs(70), secs(60)));
     world.advance(59.0);
     assert_eq!(world.status("a").progress.unwrap().item, "long work");
-    assert_eq!((world.generation("a"), world.state("a")), (1, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (1, ActorState::Running)
+    );
     world.advance(2.0);
-    assert_eq!((world.generation("a"), world.status("a").progress), (1, None));
+    assert_eq!(
+        (world.generation("a"), world.status("a").progress),
+        (1, None)
+    );
 }
 
 #[test]
@@ -119,7 +148,10 @@ fn hangs_count_towards_the_intensity() {
 
     world.advance(10.0);
 
-    assert_eq!((world.generation("a"), world.state("a")), (6, ActorState::Failed));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (6, ActorState::Failed)
+    );
     assert_eq!(world.running.leaked(), 0);
 }
 
@@ -136,7 +168,10 @@ fn a_stalled_supervisor_is_abandoned_with_its_children_and_replaced() {
     world.running.faults().arm(&"middle".into(), fault, 1);
     world.advance(10.3);
 
-    assert_eq!((world.generation("middle"), world.last_exit("middle")), (2, "hang"));
+    assert_eq!(
+        (world.generation("middle"), world.last_exit("middle")),
+        (2, "hang")
+    );
     assert_eq!((world.generation("a"), world.last_exit("a")), (2, "killed"));
     assert_eq!(world.executor.run_until(a_ref.ask(Msg::Total, SOON)), Ok(0));
     assert_eq!(diary.with("dropped"), ["a dropped 1"]);

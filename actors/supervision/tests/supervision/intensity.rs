@@ -75,7 +75,10 @@ fn a_stable_time_makes_the_next_restart_immediate_again() {
 
     world.send(&a_ref, Msg::Panic);
 
-    assert_eq!((world.generation("a"), world.state("a")), (4, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (4, ActorState::Running)
+    );
 }
 
 #[test]
@@ -97,7 +100,10 @@ fn an_insignificant_actor_fails_cools_down_and_is_back() {
     assert_eq!(world.state("a"), ActorState::Failed);
     world.advance(0.2);
 
-    assert_eq!((world.generation("a"), world.state("a")), (4, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (4, ActorState::Running)
+    );
     assert_eq!(world.total(&a_ref), 7);
     // The window is fresh: it can fail twice again.
     world.send(&a_ref, Msg::Panic);
@@ -118,7 +124,10 @@ fn an_actor_that_never_starts_is_tried_for_ever() {
     world.board.ring_all();
     world.executor.settle();
 
-    assert_eq!((world.generation("a"), world.state("a")), (40, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (40, ActorState::Running)
+    );
     assert_eq!(world.running.verdict(), None);
 }
 
@@ -138,7 +147,10 @@ fn a_significant_child_of_the_root_leads_to_the_verdict_and_the_rest_lives_on() 
 
     let verdict = world.running.verdict().unwrap();
     assert_eq!(verdict.actor.as_str(), "a");
-    assert_eq!(verdict.reason, "more than 2 restarts within 10s; last: told to");
+    assert_eq!(
+        verdict.reason,
+        "more than 2 restarts within 10s; last: told to"
+    );
     assert_eq!(world.board.given_up(), Some(verdict));
     assert_eq!(world.state("a"), ActorState::Failed);
     world.advance(1000.0);
@@ -175,12 +187,10 @@ fn a_significant_child_takes_its_supervisor_with_it_which_is_restarted_by_its_ow
     assert!(matches!(&exit.reason, ExitReason::Escalated { child, .. } if child.as_str() == "a"));
     assert_eq!(world.generation("middle"), 2);
     // The sibling was stopped in order, and both are back.
-    assert_eq!(diary.with("b "), [
-        "b stopping 1",
-        "b dropped 1",
-        "b starting 2",
-        "b started 2",
-    ]);
+    assert_eq!(
+        diary.with("b "),
+        ["b stopping 1", "b dropped 1", "b starting 2", "b started 2",]
+    );
     assert_eq!(world.state("a"), ActorState::Running);
     assert_eq!((world.generation("c"), world.running.verdict()), (1, None));
 }

@@ -20,7 +20,10 @@ fn the_priority_lane_overtakes_the_normal_one() {
     a_ref.try_send_priority(Msg::Add(3)).unwrap();
     world.executor.settle();
 
-    assert_eq!(diary.with("add"), ["a add 3 in 1", "a add 1 in 1", "a add 2 in 1"]);
+    assert_eq!(
+        diary.with("add"),
+        ["a add 3 in 1", "a add 1 in 1", "a add 2 in 1"]
+    );
 }
 
 #[test]
@@ -69,7 +72,9 @@ fn every_sender_that_waits_gets_its_room() {
     let world = World::start(SupervisorSpec::new("root").child(a.capacity(1)));
 
     let sends = (0..50).map(|_| a_ref.send(Msg::Add(1), secs(5)));
-    let outcomes = world.executor.run_until(futures_util::future::join_all(sends));
+    let outcomes = world
+        .executor
+        .run_until(futures_util::future::join_all(sends));
 
     assert!(outcomes.iter().all(Result::is_ok));
     assert_eq!(world.total(&a_ref), 50);
@@ -84,7 +89,10 @@ fn an_answer_that_does_not_come_in_time_is_a_timeout() {
     let answer = world.executor.run_until(a_ref.ask(Msg::Keep, secs(5)));
 
     assert_eq!(answer, Err(AskError::Timeout));
-    assert_eq!((world.generation("a"), world.state("a")), (1, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (1, ActorState::Running)
+    );
 }
 
 #[test]
@@ -101,7 +109,10 @@ fn an_asker_learns_at_once_that_the_actor_died_with_the_question() {
 
     assert_eq!(answer, Err(AskError::Lost));
     assert!(AskError::Lost.is_retryable());
-    assert_eq!(world.board.events(10).last().unwrap().at.to_string(), "2025-01-01T00:00:00.000Z");
+    assert_eq!(
+        world.board.events(10).last().unwrap().at.to_string(),
+        "2025-01-01T00:00:00.000Z"
+    );
 }
 
 #[test]
@@ -154,8 +165,11 @@ impl Actor for Reader {
             batch.push(next);
         }
         for Careful { number, deadly } in batch {
-            self.diary.write(format!("{number} in {}", ctx.generation()));
-            let mut deaths = deadly.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            self.diary
+                .write(format!("{number} in {}", ctx.generation()));
+            let mut deaths = deadly
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
             if *deaths > 0 {
                 *deaths -= 1;
                 panic!("deadly");
@@ -213,7 +227,9 @@ fn a_whole_batch_in_hand_is_handled_again_in_order() {
     }
     world.executor.settle();
 
-    let expected = ["1 in 1", "2 in 1", "3 in 1", "1 in 2", "2 in 2", "3 in 2", "4 in 2"];
+    let expected = [
+        "1 in 1", "2 in 1", "3 in 1", "1 in 2", "2 in 2", "3 in 2", "4 in 2",
+    ];
     assert_eq!(diary.lines(), expected);
 }
 

@@ -7,9 +7,7 @@ use impetus_supervision::{
     SupervisorSpec, System,
 };
 
-use crate::support::{
-    Diary, Msg, SOON, eventually, in_real_time, millis, probe, secs, until,
-};
+use crate::support::{Diary, Msg, SOON, eventually, in_real_time, millis, probe, secs, until};
 
 fn start(spec: SupervisorSpec) -> Running {
     System::builder().start(spec).unwrap()
@@ -23,7 +21,7 @@ fn a_blocked_actor_is_fenced_leaked_and_replaced_and_changes_nothing_when_it_wak
     let a = a.handle_deadline(millis(100));
     let running = start(SupervisorSpec::new("root").child(a).child(b));
     let board = running.board();
-    let (wake, blocked) = mpsc::channel();
+    let (wake, blocked) = mpsc::sync_channel(1);
 
     in_real_time(async {
         running.started().await;
@@ -31,10 +29,16 @@ fn a_blocked_actor_is_fenced_leaked_and_replaced_and_changes_nothing_when_it_wak
         a_ref.send(Msg::Block(blocked), SOON).await.unwrap();
         a_ref.send(Msg::Add(3), SOON).await.unwrap();
         let replaced = |event: &impetus_supervision::Event| event.kind == EventKind::Restarted;
-        until(&board, "a replacement", || board.events(9).iter().any(replaced)).await;
+        until(&board, "a replacement", || {
+            board.events(9).iter().any(replaced)
+        })
+        .await;
         // The message behind the blocked one was handled by the replacement.
         assert_eq!(a_ref.ask(Msg::Total, SOON).await, Ok(3));
-        let b_is = (b_ref.ask(Msg::Total, SOON).await, b_ref.generation().unwrap().get());
+        let b_is = (
+            b_ref.ask(Msg::Total, SOON).await,
+            b_ref.generation().unwrap().get(),
+        );
         assert_eq!(b_is, (Ok(5), 1));
     });
     assert_eq!(running.leaked(), 1);
@@ -43,15 +47,23 @@ fn a_blocked_actor_is_fenced_leaked_and_replaced_and_changes_nothing_when_it_wak
     let reason = status.last_exit.unwrap().reason;
     assert!(matches!(reason, ExitReason::Hang { item, .. } if item == "block"));
 
-    a_ref.try_send(Msg::Run(Box::new(|ctx| ctx.progress("note", SOON)))).unwrap();
+    a_ref
+        .try_send(Msg::Run(Box::new(|ctx| ctx.progress("note", SOON))))
+        .unwrap();
     drop(wake);
     eventually("the abandoned thread to end", || running.leaked() == 0);
 
     // It woke, could take nothing from the inbox, and its last word reached nobody.
-    assert_eq!(diary.with("awake"), ["a awake, stolen false, current false, 1"]);
+    assert_eq!(
+        diary.with("awake"),
+        ["a awake, stolen false, current false, 1"]
+    );
     let status = board.get(&"a".into()).unwrap();
     assert_eq!(status.note.as_deref(), Some("total 3 of 2"));
-    assert_eq!((status.generation.get(), status.state), (2, ActorState::Running));
+    assert_eq!(
+        (status.generation.get(), status.state),
+        (2, ActorState::Running)
+    );
     assert_eq!(diary.with("dropped"), ["a dropped 1"]);
 }
 
@@ -69,7 +81,10 @@ fn a_killed_arbiter_thread_is_noticed() {
             actix_rt::Arbiter::current().stop();
         }));
         a_ref.send(stop, SOON).await.unwrap();
-        until(&board, "a replacement", || a_ref.generation().is_some_and(|g| g.get() == 2)).await;
+        until(&board, "a replacement", || {
+            a_ref.generation().is_some_and(|g| g.get() == 2)
+        })
+        .await;
         assert_eq!(a_ref.ask(Msg::Total, SOON).await, Ok(0));
     });
 
@@ -85,12 +100,14 @@ fn a_stop_does_not_wait_for_a_blocked_thread() {
     let b = b.shutdown(Shutdown::Within(millis(100)));
     let running = start(SupervisorSpec::new("root").child(a).child(b));
     let board = running.board();
-    let (wake, blocked) = mpsc::channel();
+    let (wake, blocked) = mpsc::sync_channel(1);
 
     let report = in_real_time(async {
         running.started().await;
         b_ref.send(Msg::Block(blocked), SOON).await.unwrap();
-        eventually("b to block", || board.get(&"b".into()).unwrap().progress.is_some());
+        eventually("b to block", || {
+            board.get(&"b".into()).unwrap().progress.is_some()
+        });
         running.stop(SOON).await
     });
 
@@ -110,18 +127,23 @@ fn a_stop_does_not_wait_for_a_blocked_thread() {
 fn a_blocked_root_is_noticed_by_the_watchdog_and_the_tree_answers_on() {
     let diary = Diary::default();
     let (a, a_ref) = probe("a", &diary);
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(1);
     let running = System::builder()
         .watchdog(millis(400), move |verdict| tell.send(verdict).unwrap())
         .start(SupervisorSpec::new("root").child(a))
         .unwrap();
     in_real_time(running.started());
 
-    running.faults().arm(&"root".into(), Fault::Block(secs(3)), 1);
+    running
+        .faults()
+        .arm(&"root".into(), Fault::Block(secs(3)), 1);
     let verdict = told.recv_timeout(SOON).unwrap();
 
     assert_eq!(verdict.actor.as_str(), "root");
-    assert_eq!(verdict.reason, "the root supervisor has not turned for 400ms");
+    assert_eq!(
+        verdict.reason,
+        "the root supervisor has not turned for 400ms"
+    );
     assert!(running.board().root_age().unwrap() >= millis(300));
     assert_eq!(running.verdict(), Some(verdict));
     assert_eq!(in_real_time(a_ref.ask(Msg::Total, SOON)), Ok(0));
@@ -131,7 +153,7 @@ fn a_blocked_root_is_noticed_by_the_watchdog_and_the_tree_answers_on() {
 fn the_watchdog_passes_on_that_a_significant_actor_was_given_up() {
     let diary = Diary::default();
     let (a, _) = probe("a", &diary);
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(1);
     let running = System::builder()
         .watchdog(secs(60), move |verdict| tell.send(verdict).unwrap())
         .start(SupervisorSpec::new("root").child(a.significance(Significance::Significant)))
@@ -153,7 +175,9 @@ fn a_blocked_supervisor_is_replaced_and_cannot_touch_the_children_of_its_success
 
     in_real_time(async {
         running.started().await;
-        running.faults().arm(&"middle".into(), Fault::Block(millis(600)), 1);
+        running
+            .faults()
+            .arm(&"middle".into(), Fault::Block(millis(600)), 1);
         until(&board, "a second generation of both", || {
             let generation = |id: &str| board.get(&id.into()).unwrap().generation.get();
             generation("middle") == 2 && generation("a") == 2
@@ -161,10 +185,15 @@ fn a_blocked_supervisor_is_replaced_and_cannot_touch_the_children_of_its_success
         .await;
         assert_eq!(a_ref.ask(Msg::Total, SOON).await, Ok(0));
     });
-    eventually("the blocked supervisor to wake and end", || running.leaked() == 0);
+    eventually("the blocked supervisor to wake and end", || {
+        running.leaked() == 0
+    });
 
     let status = board.get(&"a".into()).unwrap();
-    assert_eq!((status.generation.get(), status.state), (2, ActorState::Running));
+    assert_eq!(
+        (status.generation.get(), status.state),
+        (2, ActorState::Running)
+    );
     assert_eq!(in_real_time(a_ref.ask(Msg::Total, SOON)), Ok(0));
 }
 
@@ -174,7 +203,7 @@ fn a_task_that_blocks_the_thread_of_an_idle_actor_is_a_hang() {
     let (a, a_ref) = probe("a", &diary);
     let running = start(SupervisorSpec::new("root").child(a.handle_deadline(millis(100))));
     let board = running.board();
-    let (wake, blocked) = mpsc::channel::<()>();
+    let (wake, blocked) = mpsc::sync_channel::<()>(1);
 
     in_real_time(async {
         running.started().await;
@@ -184,7 +213,10 @@ fn a_task_that_blocks_the_thread_of_an_idle_actor_is_a_hang() {
             });
         }));
         a_ref.send(spawn, SOON).await.unwrap();
-        until(&board, "a replacement", || a_ref.generation().is_some_and(|g| g.get() == 2)).await;
+        until(&board, "a replacement", || {
+            a_ref.generation().is_some_and(|g| g.get() == 2)
+        })
+        .await;
     });
 
     let reason = board.get(&"a".into()).unwrap().last_exit.unwrap().reason;
@@ -199,8 +231,8 @@ fn an_idle_loop_whose_thread_was_taken_by_something_undeclared_is_a_hang() {
     let (a, a_ref) = probe("a", &diary);
     let running = start(SupervisorSpec::new("root").child(a.handle_deadline(millis(100))));
     let board = running.board();
-    let (wake, blocked) = mpsc::channel::<()>();
-    let (blocking, is_blocking) = mpsc::channel::<()>();
+    let (wake, blocked) = mpsc::sync_channel::<()>(1);
+    let (blocking, is_blocking) = mpsc::sync_channel::<()>(1);
 
     in_real_time(async {
         running.started().await;

@@ -29,7 +29,10 @@ fn a_panic_in_a_handler_brings_the_actor_back_with_fresh_state() {
     assert_eq!(status.state, ActorState::Running);
     assert_eq!((status.generation.get(), status.restarts), (2, 1));
     let reason = status.last_exit.unwrap().reason;
-    assert_eq!((reason.kind(), reason.to_string()), ("panic", "told to".to_owned()));
+    assert_eq!(
+        (reason.kind(), reason.to_string()),
+        ("panic", "told to".to_owned())
+    );
     assert_eq!(world.total(&a_ref), 0);
     assert_untouched(&world, &b_ref);
 }
@@ -58,12 +61,18 @@ fn an_error_from_started_is_a_failed_start_and_is_tried_again() {
         _ => Deed::Well,
     });
     let (world, b_ref) = world_of_two(a, &diary);
-    assert_eq!((world.generation("a"), world.last_exit("a")), (2, "failed_start"));
+    assert_eq!(
+        (world.generation("a"), world.last_exit("a")),
+        (2, "failed_start")
+    );
     assert_eq!(world.state("a"), ActorState::BackingOff);
 
     world.advance(0.2);
 
-    assert_eq!((world.generation("a"), world.state("a")), (3, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (3, ActorState::Running)
+    );
     assert_untouched(&world, &b_ref);
 }
 
@@ -80,8 +89,14 @@ fn a_panic_in_the_factory_brings_the_actor_back() {
     world.advance(0.2);
 
     let status = world.status("a");
-    assert_eq!((status.generation.get(), status.state), (3, ActorState::Running));
-    assert_eq!(status.last_exit.unwrap().reason.to_string(), "the factory broke");
+    assert_eq!(
+        (status.generation.get(), status.state),
+        (3, ActorState::Running)
+    );
+    assert_eq!(
+        status.last_exit.unwrap().reason.to_string(),
+        "the factory broke"
+    );
     assert_untouched(&world, &b_ref);
 }
 
@@ -108,13 +123,16 @@ fn a_panic_in_a_spawned_task_is_a_panic_of_its_actor() {
     let (a, a_ref) = probe("a", &diary);
     let (world, b_ref) = world_of_two(a, &diary);
 
-    world.send(&a_ref, Msg::Run(Box::new(|ctx| {
-        let sleep = ctx.clock().sleep(millis(300));
-        ctx.spawn(async move {
-            sleep.await;
-            panic!("the task broke");
-        });
-    })));
+    world.send(
+        &a_ref,
+        Msg::Run(Box::new(|ctx| {
+            let sleep = ctx.clock().sleep(millis(300));
+            ctx.spawn(async move {
+                sleep.await;
+                panic!("the task broke");
+            });
+        })),
+    );
     assert_eq!(world.generation("a"), 1);
     world.advance(0.4);
 
@@ -131,7 +149,10 @@ fn an_error_from_a_handler_brings_the_actor_back() {
     world.send(&a_ref, Msg::Fail);
 
     let reason = world.status("a").last_exit.unwrap().reason;
-    assert_eq!((reason.kind(), reason.to_string()), ("error", "told to fail".to_owned()));
+    assert_eq!(
+        (reason.kind(), reason.to_string()),
+        ("error", "told to fail".to_owned())
+    );
     assert_eq!(world.generation("a"), 2);
     assert_untouched(&world, &b_ref);
 }
@@ -162,7 +183,10 @@ fn messages_that_wait_survive_the_death_of_the_one_they_wait_for() {
     a_ref.try_send(Msg::Add(100)).unwrap();
 
     assert_eq!(world.total(&a_ref), 110);
-    assert_eq!(diary.with("add"), ["a add 1 in 1", "a add 10 in 2", "a add 100 in 2"]);
+    assert_eq!(
+        diary.with("add"),
+        ["a add 1 in 1", "a add 10 in 2", "a add 100 in 2"]
+    );
 }
 
 #[test]
@@ -198,11 +222,17 @@ fn a_transient_actor_comes_back_from_an_error_but_not_from_a_normal_end() {
     let world = World::start(spec);
 
     world.send(&a_ref, Msg::Fail);
-    assert_eq!((world.generation("a"), world.state("a")), (2, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (2, ActorState::Running)
+    );
 
     world.send(&a_ref, Msg::Stop);
     world.advance(100.0);
-    assert_eq!((world.generation("a"), world.state("a")), (2, ActorState::Stopped));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (2, ActorState::Stopped)
+    );
 }
 
 #[test]
@@ -214,7 +244,10 @@ fn a_temporary_actor_never_comes_back() {
     world.send(&a_ref, Msg::Panic);
     world.advance(100.0);
 
-    assert_eq!((world.generation("a"), world.state("a")), (1, ActorState::Stopped));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (1, ActorState::Stopped)
+    );
     assert!(diary.with("stopping").is_empty());
     assert_untouched(&world, &b_ref);
 }
@@ -234,5 +267,8 @@ fn the_next_incarnation_is_told_how_the_last_one_ended() {
 
     world.send(&a_ref, Msg::Fail);
 
-    assert_eq!(diary.with("last exit"), ["last exit none", "last exit error"]);
+    assert_eq!(
+        diary.with("last exit"),
+        ["last exit none", "last exit error"]
+    );
 }

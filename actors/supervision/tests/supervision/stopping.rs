@@ -1,8 +1,8 @@
 //! Everything stops in reverse, each with its deadline, and what does not stop holds nobody up.
 
 use impetus_supervision::{
-    Clock as _,
-    ActorState, AskError, ChildSpec, Shutdown, SupervisorError, SupervisorSpec, TrySendError,
+    ActorState, AskError, ChildSpec, Clock as _, Shutdown, SupervisorError, SupervisorSpec,
+    TrySendError,
 };
 
 use crate::support::{Deed, Diary, Moment, Msg, SOON, World, probe, scripted, secs};
@@ -26,8 +26,17 @@ fn children_stop_in_reverse_order() {
     assert!(report.clean);
     let stopped: Vec<&str> = report.stopped.iter().map(|stop| stop.id.as_str()).collect();
     assert_eq!(stopped, ["d", "c", "b", "middle", "a"]);
-    assert!(matches!(a_ref.try_send(Msg::Add(1)), Err(TrySendError::Closed(_))));
-    assert!(world.board.snapshot().iter().all(|actor| actor.state == ActorState::Stopped));
+    assert!(matches!(
+        a_ref.try_send(Msg::Add(1)),
+        Err(TrySendError::Closed(_))
+    ));
+    assert!(
+        world
+            .board
+            .snapshot()
+            .iter()
+            .all(|actor| actor.state == ActorState::Stopped)
+    );
     assert_eq!(world.running.verdict(), None);
 }
 
@@ -122,9 +131,15 @@ fn a_child_can_be_added_stopped_and_added_again_while_the_tree_runs() {
     let (twin, twin_ref) = probe("a", &diary);
     let refused = world.executor.run_until(root.start_child(twin, SOON));
     assert_eq!(refused, Err(SupervisorError::Duplicate("a".into())));
-    assert!(matches!(twin_ref.try_send(Msg::Add(1)), Err(TrySendError::Closed(_))));
+    assert!(matches!(
+        twin_ref.try_send(Msg::Add(1)),
+        Err(TrySendError::Closed(_))
+    ));
 
-    world.executor.run_until(root.stop_child(&"a".into(), SOON)).unwrap();
+    world
+        .executor
+        .run_until(root.stop_child(&"a".into(), SOON))
+        .unwrap();
     assert_eq!(diary.with("stopping"), ["a stopping 1"]);
     assert!(world.board.get(&"a".into()).is_none());
     let lost = world.executor.run_until(a_ref.ask(Msg::Total, SOON));
@@ -133,7 +148,10 @@ fn a_child_can_be_added_stopped_and_added_again_while_the_tree_runs() {
     assert_eq!(unknown, Err(SupervisorError::Unknown("a".into())));
 
     let (again, again_ref) = probe("a", &diary);
-    world.executor.run_until(root.start_child(again, SOON)).unwrap();
+    world
+        .executor
+        .run_until(root.start_child(again, SOON))
+        .unwrap();
     assert_eq!(world.total(&again_ref), 0);
 }
 
@@ -143,10 +161,16 @@ fn a_restart_on_request_is_orderly_and_forgives_all_failures() {
     let (a, a_ref) = probe("a", &diary);
     let world = World::start(SupervisorSpec::new("root").child(a));
     let root = world.running.root();
-    world.executor.run_until(root.restart_child(&"a".into(), SOON)).unwrap();
+    world
+        .executor
+        .run_until(root.restart_child(&"a".into(), SOON))
+        .unwrap();
     world.executor.settle();
     assert_eq!(diary.with("stopping"), ["a stopping 1"]);
-    assert_eq!((world.generation("a"), world.last_exit("a")), (2, "shutdown"));
+    assert_eq!(
+        (world.generation("a"), world.last_exit("a")),
+        (2, "shutdown")
+    );
 
     // Six panics within the window: given up.
     for _ in 0..6 {
@@ -154,7 +178,10 @@ fn a_restart_on_request_is_orderly_and_forgives_all_failures() {
         world.advance(2.0);
     }
     assert_eq!(world.state("a"), ActorState::Failed);
-    world.executor.run_until(root.restart_child(&"a".into(), SOON)).unwrap();
+    world
+        .executor
+        .run_until(root.restart_child(&"a".into(), SOON))
+        .unwrap();
     world.executor.settle();
 
     assert_eq!(world.state("a"), ActorState::Running);
@@ -168,7 +195,10 @@ fn children_added_later_survive_the_restart_of_their_supervisor() {
     let (middle, middle_ref) = ChildSpec::supervisor(SupervisorSpec::new("middle"));
     let world = World::start(SupervisorSpec::new("root").child(middle));
     let (a, a_ref) = probe("a", &diary);
-    world.executor.run_until(middle_ref.start_child(a, SOON)).unwrap();
+    world
+        .executor
+        .run_until(middle_ref.start_child(a, SOON))
+        .unwrap();
     world.executor.settle();
 
     let fault = impetus_supervision::Fault::Panic;
@@ -184,11 +214,16 @@ fn children_added_later_survive_the_restart_of_their_supervisor() {
 fn dropping_a_running_tree_takes_it_down() {
     let diary = Diary::default();
     let (a, a_ref) = probe("a", &diary);
-    let World { executor, running, .. } = World::start(SupervisorSpec::new("root").child(a));
+    let World {
+        executor, running, ..
+    } = World::start(SupervisorSpec::new("root").child(a));
 
     drop(running);
     executor.settle();
 
     assert_eq!(diary.with("dropped"), ["a dropped 1"]);
-    assert!(matches!(a_ref.try_send(Msg::Add(1)), Err(TrySendError::Closed(_))));
+    assert!(matches!(
+        a_ref.try_send(Msg::Add(1)),
+        Err(TrySendError::Closed(_))
+    ));
 }

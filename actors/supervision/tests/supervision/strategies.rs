@@ -118,8 +118,14 @@ fn a_temporary_member_of_a_group_stays_down() {
 
     world.send(&a_ref, Msg::Panic);
 
-    assert_eq!((world.generation("a"), world.state("a")), (2, ActorState::Running));
-    assert_eq!((world.generation("b"), world.state("b")), (1, ActorState::Stopped));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (2, ActorState::Running)
+    );
+    assert_eq!(
+        (world.generation("b"), world.state("b")),
+        (1, ActorState::Stopped)
+    );
 }
 
 #[test]
@@ -134,7 +140,10 @@ fn children_start_in_order_each_after_the_one_before_has_started() {
     let spec = SupervisorSpec::new("root").child(a).child(slow).child(b);
     let world = World::start(spec);
 
-    assert_eq!(diary.lines(), ["a starting 1", "a started 1", "slow starting 1"]);
+    assert_eq!(
+        diary.lines(),
+        ["a starting 1", "a started 1", "slow starting 1"]
+    );
     assert_eq!(world.state("b"), ActorState::Starting);
     assert!(!world.board.started());
 
@@ -157,5 +166,8 @@ fn a_failure_elsewhere_does_not_wait_for_a_slow_start() {
 
     world.send(&a_ref, Msg::Panic);
 
-    assert_eq!((world.generation("a"), world.state("a")), (2, ActorState::Running));
+    assert_eq!(
+        (world.generation("a"), world.state("a")),
+        (2, ActorState::Running)
+    );
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use impetus_supervision::{
     Actor, ActorError, ActorId, ActorRef, ActorState, ActorStatus, Birth, ChildSpec, Context,
-    Message, ProcessEnd, ProcessLost, Reply, Running, StatusBoard, StatusReport,
-    SupervisorSpec, TestExecutor,
+    Message, ProcessEnd, ProcessLost, Reply, Running, StatusBoard, StatusReport, SupervisorSpec,
+    TestExecutor,
 };
 
 /// Long enough for anything that is meant to happen; only a failing test waits for it.
@@ -35,7 +35,10 @@ impl Diary {
     /// The lines that contain `what`.
     pub(crate) fn with(&self, what: &str) -> Vec<String> {
         let lines = self.lines();
-        lines.into_iter().filter(|line| line.contains(what)).collect()
+        lines
+            .into_iter()
+            .filter(|line| line.contains(what))
+            .collect()
     }
 }
 
@@ -55,7 +58,7 @@ pub(crate) enum Msg {
     Work(Duration),
     /// Declares an item and its deadline, and takes as long as the second duration.
     Declare(&'static str, Duration, Duration),
-    Run(Box<dyn FnOnce(&mut Context<Probe>) + Send>),
+    Run(Closure),
 }
 
 impl Message for Msg {
@@ -69,6 +72,8 @@ impl Message for Msg {
         }
     }
 }
+
+pub(crate) type Closure = Box<dyn FnOnce(&mut Context<Probe>) + Send>;
 
 /// When a probe fails by itself: asked with its id and generation.
 pub(crate) type Script = Arc<dyn Fn(&Birth, Moment) -> Deed + Send + Sync>;
@@ -311,7 +316,10 @@ pub(crate) async fn until(board: &StatusBoard, what: &str, holds: impl Fn() -> b
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + SOON;
     while !holds() {
-        assert!(std::time::Instant::now() < deadline, "still waiting: {what}");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "still waiting: {what}"
+        );
         std::thread::yield_now();
     }
 }

@@ -1,5 +1,12 @@
 //! The library and its environment, once per process.
+//!
+//! Official builds report what they run to their maker, and keep an identifier and a database for
+//! that in the user's cache folder. The interface to switch that off needs an environment, and
+//! making one already does both; only a variable that is set before prevents it. So it is set
+//! here, before the library is loaded, unless somebody has decided otherwise.
 #![allow(unsafe_code)]
+
+use std::env;
 
 use std::ffi::CStr;
 use std::io;
@@ -62,6 +69,7 @@ fn found(path: &Path) -> Result<PathBuf, EngineError> {
 }
 
 fn load(path: PathBuf) -> Result<Library, EngineError> {
+    opt_out_of_telemetry();
     let builder = match ort::init_from(&path) {
         Ok(builder) => builder,
         Err(LoadDynamicError::Dlopen { error, .. }) => return Err(unusable(path, error)),
@@ -95,6 +103,23 @@ fn version(path: &Path) -> Result<String, libloading::Error> {
         let base = library.get::<unsafe extern "C" fn() -> *const OrtApiBase>(b"OrtGetApiBase")?();
         let version = CStr::from_ptr(((*base).GetVersionString)());
         Ok(version.to_string_lossy().into_owned())
+    }
+}
+
+fn opt_out_of_telemetry() {
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a variable of the library's, not one of ours"
+    )]
+    let decided = env::var_os(VARIABLE).is_some();
+    if !decided {
+        // SAFETY: a worker process runs nothing else that reads the environment: its other thread
+        // waits for the socket. In a server with a worker thread, Rust code is kept apart by the
+        // standard library's lock, and C code that reads at this moment holds the block the
+        // process was started with, which is copied, not freed, by the first change to it; this
+        // is the only one, made once under the lock of the caller.
+        unsafe { env::set_var(VARIABLE, "1") };
     }
 }
 

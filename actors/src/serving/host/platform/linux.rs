@@ -9,10 +9,10 @@ use std::process::Child;
 
 use impetus_supervision::ProcessEnd;
 use rustix::process::{
-    pidfd_open, pidfd_send_signal, waitid, Pid, PidfdFlags, Signal, WaitId, WaitIdOptions,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
-use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// A child process that is reaped through this handle and no other way.
 #[derive(Debug)]

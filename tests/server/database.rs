@@ -1,0 +1,250 @@
+//! A database that fails for ever is a state: said, and nobody else's problem.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use crate::harness::disks::{Mount, ReadOnly};
+use crate::harness::watch::LivenessWatch;
+use crate::harness::{Server, Setup};
+
+#[test]
+fn a_locked_database_stops_nothing_but_the_log_until_it_is_unlocked() {
+    let server = setup().start_ready();
+    wait_until_logging(&server);
+    let watch = LivenessWatch::start(&server);
+    let lock = Lock::take(&server.dir.path().join("data/predictions.db"));
+    assert_serves_on_without(&server, "locked");
+    lock.release();
+    wait_until_logging(&server);
+    watch.assert_always_alive();
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_stops_nothing_but_the_log_until_it_is_mended() {
+    let disk = ReadOnly::new();
+    let server = setup()
+        .set("data.dir", &format!("{:?}", disk.folder()))
+        .start_ready();
+    let watch = LivenessWatch::start(&server);
+    assert_serves_on_without(&server, "opening");
+    assert_eq!(server.get("/ready").json()["db_initialized"], false);
+    disk.mend();
+    wait_until_logging(&server);
+    watch.assert_always_alive();
+}
+
+#[test]
+fn a_folder_that_can_never_be_stops_nothing_but_the_log() {
+    let setup = setup();
+    let file = setup.path().join("file");
+    fs::write(&file, b"no folder").unwrap();
+    let server = setup
+        .set("data.dir", &format!("{:?}", file.join("data")))
+        .start_ready();
+    let watch = LivenessWatch::start(&server);
+    assert_serves_on_without(&server, "opening");
+    watch.assert_always_alive();
+}
+
+#[test]
+fn a_database_that_is_no_database_stops_nothing_but_the_log() {
+    let setup = setup();
+    fs::create_dir(setup.path().join("data")).unwrap();
+    fs::write(setup.path().join("data/predictions.db"), [b'x'; 8192]).unwrap();
+    let server = setup.start_ready();
+    let watch = LivenessWatch::start(&server);
+    assert_serves_on_without(&server, "not a database");
+    watch.assert_always_alive();
+}
+
+#[test]
+fn a_full_disk_stops_nothing_but_the_log_until_there_is_room() {
+    let Some(disk) = Mount::try_new("size=3m") else {
+        return a_file_that_may_not_grow_stops_nothing_but_the_log();
+    };
+    let server = setup()
+        .set("data.dir", &format!("{:?}", disk.path()))
+        .start_ready();
+    wait_until_logging(&server);
+    let watch = LivenessWatch::start(&server);
+    let filler = disk.fill();
+    assert_serves_on_without(&server, "full");
+    fs::remove_file(filler).unwrap();
+    wait_until_logging(&server);
+    watch.assert_always_alive();
+}
+
+/// What a full disk is where nobody may mount one: files that cannot grow any more.
+#[cfg(target_os = "linux")]
+fn a_file_that_may_not_grow_stops_nothing_but_the_log() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    // Without this the first write too many would be the end of the process, as its default is.
+    let server = setup().after("trap '' XFSZ").start_ready();
+    wait_until_logging(&server);
+    let watch = LivenessWatch::start(&server);
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
+    let limit = |bytes| {
+        prlimit(
+            pid,
+            Resource::Fsize,
+            Rlimit {
+                current: bytes,
+                maximum: None,
+            },
+        )
+        .unwrap()
+    };
+    limit(Some(512));
+    assert_serves_on_without(&server, "writing");
+    limit(None);
+    wait_until_logging(&server);
+    watch.assert_always_alive();
+}
+
+#[cfg(not(target_os = "linux"))]
+fn a_file_that_may_not_grow_stops_nothing_but_the_log() {
+    a_folder_that_can_never_be_stops_nothing_but_the_log();
+}
+
+#[test]
+fn where_the_database_is_no_condition_it_is_said_to_be_missing_and_readiness_holds() {
+    let disk = ReadOnly::new();
+    let server = setup()
+        .set("data.dir", &format!("{:?}", disk.folder()))
+        .set("predlog.readiness", "\"degraded\"")
+        .start_ready();
+    server.wait_for("/ready to say what is missing", || {
+        let ready = server.get("/ready");
+        ready.status == 200 && ready.json()["degraded"].is_string()
+    });
+    assert_eq!(server.get("/ready").json()["db_initialized"], false);
+    assert_refused(&server);
+}
+
+/// Insists that everything but the log works, and that `/ready` says `because`.
+fn assert_serves_on_without(server: &Server, because: &str) {
+    server.wait_for(&format!("/ready to say {because:?}"), || {
+        let ready = server.get("/ready");
+        let reason = ready.json()["reason"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        ready.status == 503 && reason.contains("database") && reason.contains(because)
+    });
+    assert_eq!(server.get("/ready").json()["status"], "not_ready");
+    assert_refused(server);
+    server.assert_predicts();
+    for answer in server.get_both("/api/health/ready") {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    // A database that fails is not what a server is restarted or alerted for as dead.
+    let status = server.get_health("/api/health/status");
+    assert_eq!(
+        (
+            status.status,
+            &status.json()["components"]["database"]["score"]
+        ),
+        (200, &json!(60))
+    );
+    let writer = server.expect_actor("db_writer");
+    assert_eq!(
+        (&writer["state"], &writer["restarts"]),
+        (&json!("running"), &json!(0)),
+        "{writer:#}"
+    );
+}
+
+fn assert_refused(server: &Server) {
+    let refused = server.post_json("/log", &batch("database", &["refused"]));
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    let seconds = refused.headers["retry-after"].parse::<u64>();
+    assert!(
+        seconds.is_ok_and(|seconds| seconds > 0),
+        "{:?}",
+        refused.headers
+    );
+    assert!(refused.json()["error"].is_string(), "{}", refused.text());
+}
+
+/// Waits until the database is there, and logs something.
+fn wait_until_logging(server: &Server) {
+    server.wait_for("/ready", || server.get("/ready").status == 200);
+    let logged = server.post_json("/log", &batch("database", &["logged"]));
+    assert_eq!(logged.status, 200, "{}", logged.text());
+}
+
+fn setup() -> Setup {
+    Setup::new().set("predlog.check_every", "\"200ms\"")
+}
+
+/// Returns a batch with one prediction for each image.
+pub fn batch(device: &str, images: &[&str]) -> Value {
+    let predictions: Vec<Value> = images.iter().map(|image| prediction(image)).collect();
+    json!({
+        "batch_size": predictions.len(),
+        "predictions": predictions,
+        "timestamp": "2025-01-01T12:00:00Z",
+        "edge_device_id": device,
+    })
+}
+
+fn prediction(image: &str) -> Value {
+    let is_defect = image.contains("bad");
+    json!({
+        "image_id": image,
+        "timestamp": "2025-01-01T12:00:00Z",
+        "model_version": "1",
+        "model_name": "surface",
+        "inference_time_ms": 4.25,
+        "detections": [{"class": "scratch", "confidence": 0.9, "bbox": [0, 0, 8, 8], "uncertain": false}],
+        "defect_detected": is_defect,
+        "confidence_scores": {"scratch": 0.9},
+        "processing_notes": "",
+    })
+}
+
+/// Somebody else's lock on the database.
+struct Lock {
+    runtime: tokio::runtime::Runtime,
+    connection: SqliteConnection,
+}
+
+// === impl Lock ===
+
+impl Lock {
+    fn take(database: &Path) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let options = SqliteConnectOptions::new().filename(database);
+        let options = options.busy_timeout(crate::harness::PATIENCE);
+        let connection = runtime.block_on(async {
+            let mut connection = options.connect().await.unwrap();
+            sqlx::query("BEGIN EXCLUSIVE")
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            connection
+        });
+        Self {
+            runtime,
+            connection,
+        }
+    }
+
+    fn release(mut self) {
+        self.runtime.block_on(async {
+            sqlx::query("ROLLBACK")
+                .execute(&mut self.connection)
+                .await
+                .unwrap();
+            self.connection.close().await.unwrap();
+        });
+    }
+}

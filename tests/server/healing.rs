@@ -1,0 +1,130 @@
+//! Workers that are lost while clients send: nobody is to notice but by waiting.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::Signal;
+
+use crate::harness::processes::{children, has_ended};
+use crate::harness::watch::LivenessWatch;
+use crate::harness::{Server, Setup, load, signal_process};
+
+const CLIENTS: usize = 32;
+const EACH: usize = 30;
+
+#[test]
+fn workers_killed_by_sigkill_under_load_cost_no_request_its_right_answer() {
+    lose_every_worker(Signal::KILL);
+}
+
+#[test]
+fn workers_that_crash_by_sigsegv_under_load_cost_no_request_its_right_answer() {
+    lose_every_worker(Signal::SEGV);
+}
+
+/// Ends every worker by `signal` in the middle of the load.
+fn lose_every_worker(signal: Signal) {
+    let server = server();
+    let watch = LivenessWatch::start(&server);
+    let lost = server.workers();
+    assert!(!lost.is_empty());
+    let answered = AtomicUsize::new(0);
+    let complaints = std::thread::scope(|scope| {
+        let load = scope.spawn(|| load::run(&server, CLIENTS, EACH, &answered));
+        server.wait_for("a part of the answers", || {
+            answered.load(Ordering::SeqCst) > CLIENTS
+        });
+        for pid in &lost {
+            signal_process(*pid, signal);
+        }
+        assert!(
+            answered.load(Ordering::SeqCst) < CLIENTS * EACH,
+            "the load was over too early"
+        );
+        load.join().unwrap()
+    });
+    assert!(complaints.is_empty(), "{complaints:#?}");
+
+    for index in 0..lost.len() {
+        let name = format!("worker:surface/{index}");
+        let actor = server.wait_for_actor(&name, "back", |actor| {
+            actor["generation"] == 2 && actor["state"] == "running"
+        });
+        assert_eq!(actor["restarts"], 1, "{actor:#}");
+        assert_eq!(actor["last_exit"]["reason"], "process_lost", "{actor:#}");
+        let message = actor["last_exit"]["message"].as_str().unwrap();
+        assert!(
+            message.contains(&format!("signal {}", signal.as_raw())),
+            "{message}"
+        );
+        assert!(
+            lost.iter().any(|pid| message.contains(&pid.to_string())),
+            "{message}"
+        );
+    }
+    server.wait_all_workers();
+    watch.assert_always_alive();
+    let ready = server.get("/ready").json();
+    assert_eq!(
+        ready["errors"], 0,
+        "a lost worker is no failure of a request: {ready}"
+    );
+    assert_eq!(ready["predictions_served"], CLIENTS * EACH, "{ready}");
+    assert_only_workers_are_left(&server, &lost);
+}
+
+/// The children of the server are the workers that serve: no corpse, and nobody forgotten.
+fn assert_only_workers_are_left(server: &Server, lost: &[u32]) {
+    assert!(lost.iter().all(|pid| has_ended(*pid)));
+    let mut serving = server.workers();
+    serving.sort_unstable();
+    server.wait_for("every lost worker to be reaped", || {
+        let mut left: Vec<u32> = children(server.pid())
+            .iter()
+            .map(|child| child.pid)
+            .collect();
+        left.sort_unstable();
+        left == serving
+    });
+    assert!(
+        children(server.pid())
+            .iter()
+            .all(|child| child.state != 'Z')
+    );
+}
+
+/// Recovery gets as long as it takes, because the machine may be busy.
+fn server() -> Server {
+    let server = Setup::new()
+        .set("models.recovery_floor", "\"1m\"")
+        .start_ready();
+    server.wait_all_workers();
+    server
+}
+
+#[test]
+fn a_worker_killed_again_and_again_is_rested_and_tried_again() {
+    let server = Setup::new()
+        .set("models.workers", "1")
+        .set("models.recovery_floor", "\"1m\"")
+        .set("models.backoff_max", "\"100ms\"")
+        .set("supervision.restarts", "2")
+        .set("supervision.cool_down", "\"300ms\"")
+        .start_ready();
+    let watch = LivenessWatch::start(&server);
+    for generation in 1..=3 {
+        server.wait_for_actor("worker:surface/0", "serving", |actor| {
+            actor["generation"] == generation && actor["state"] == "running"
+        });
+        server.wait_all_workers();
+        signal_process(server.workers()[0], Signal::KILL);
+    }
+    server.wait_for_actor("worker:surface/0", "back after its rest", |actor| {
+        actor["generation"] == 4 && actor["state"] == "running"
+    });
+    server.wait_ready();
+    server.assert_predicts();
+    watch.assert_always_alive();
+    // The third loss within the window was one too many, and nobody but the worker paid for it.
+    server.wait_for_log("failed");
+    assert_eq!(server.expect_actor("model:surface")["restarts"], 0);
+}

@@ -181,6 +181,14 @@ impl EngineError {
         matches!(self, Self::NotLoaded | Self::Protocol { .. })
     }
 
+    /// Returns an input whose bytes are no tensor, with the reason cut to what a frame can carry.
+    pub(crate) fn malformed(input: &str, reason: impl ToString) -> Self {
+        Self::InputMalformed {
+            input: input.to_owned(),
+            reason: shortened(reason.to_string()),
+        }
+    }
+
     /// Returns a failed run, with the runtime's text cut to what a frame can carry.
     pub fn run_failed(reason: impl Into<String>) -> Self {
         Self::RunFailed {

@@ -115,6 +115,12 @@ pub struct Exhibits {
 // === impl ModelFacts ===
 
 impl ModelFacts {
+    /// Tells whether nobody has looked yet which models there are.
+    #[must_use]
+    pub fn not_known_yet(&self) -> bool {
+        self.all.is_empty() && !self.scanned
+    }
+
     /// Tells whether there is no model and none is asked for.
     #[must_use]
     pub fn none_configured(&self) -> bool {
@@ -124,8 +130,8 @@ impl ModelFacts {
     /// Tells whether anything here runs in an engine process, now or as soon as it is there.
     #[must_use]
     pub fn need_a_runtime(&self, require_model: bool) -> bool {
-        let known_to_need_none = self.scanned && self.none_configured() && !require_model;
-        self.served_here && !known_to_need_none
+        let runs_none = self.scanned && self.none_configured() && !require_model;
+        self.served_here && !runs_none
     }
 
     /// Returns the models that are not usable although they have to be: those that are required,

@@ -220,7 +220,7 @@ fn models_loaded(facts: &Facts, rules: &Rules) -> Check {
     let models = &facts.models;
     let reason = if !models.served_here {
         String::new()
-    } else if !models.scanned {
+    } else if models.not_known_yet() {
         "the model folder is being looked at".to_owned()
     } else if models.none_configured() {
         match &models.source_problem {

@@ -4,9 +4,9 @@
 //! |---|---|---|---|
 //! | memory | up to 80% of the limit | evenly to 50 at the unready limit (95%) | `memory_available` is false |
 //! | cpu | up to 80% | evenly to 50 at 100% | never; never required |
-//! | heartbeat | last beat within 3 intervals | evenly to 50 at the stale limit (15 s) | beyond it |
-//! | models | every model that is required is ready, and all others too | 70 when one is degraded or an optional one is not ready; 60 while one loads for the first time | a required one is not usable |
-//! | runtime | an engine process has loaded it | 60 while none has, during the first load | models failed before it was loaded |
+//! | heartbeat | last beat within 3 intervals | evenly to 50 at the stale limit (15 s) | from it on |
+//! | models | every one is ready | 70 when one is degraded, an optional one is not ready, or the model folder cannot be read; 60 while one that has to be usable loads for the first time | one that has to be usable is not: a required one, or all of several of which none is required |
+//! | runtime | an engine process has loaded it, or nothing here needs one | 60 while none has, during the first load | models failed before it was loaded |
 //! | database | answers | 60 when it does not | never: predictions wait for it |
 //! | registry | not configured | | never |
 //! | edge | every HTTP worker turned within 5 s | 70 when one has not | all have stood still for the limit (30 s) |
@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use impetus_actors::serving::ModelState;
+use impetus_actors::serving::{ModelState, ModelStatus};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -66,7 +66,7 @@ pub(super) fn components(facts: &Facts, rules: &Rules) -> Vec<(&'static str, Com
         ("cpu", make(cpu(facts), false)),
         ("heartbeat", make(heartbeat(facts, rules), true)),
         ("models", make(models(facts, rules), true)),
-        ("runtime", make(runtime(facts), true)),
+        ("runtime", make(runtime(facts, rules), true)),
         ("database", make(database(facts), true)),
         (
             "registry",
@@ -108,7 +108,7 @@ fn heartbeat(facts: &Facts, rules: &Rules) -> (u8, Value) {
     let age = facts.heartbeat.age.unwrap_or(facts.uptime).as_secs_f64();
     let fresh = rules.heartbeat_interval.as_secs_f64() * 3.0;
     let stale = rules.heartbeat_stale_after.as_secs_f64();
-    let score = if age > stale {
+    let score = if age >= stale {
         0
     } else {
         falling(age, fresh.min(stale), stale)
@@ -148,53 +148,53 @@ fn models(facts: &Facts, rules: &Rules) -> (u8, Value) {
 
 fn models_score(facts: &Facts, rules: &Rules) -> u8 {
     let models = &facts.models;
-    let first_load = |state| {
-        matches!(
-            state,
-            ModelState::Absent
-                | ModelState::Loading
-                | ModelState::Warming
-                | ModelState::Downloading
-        )
-    };
-    let nothing_yet = models.all.is_empty() && !models.scanned;
-    let required_down = models
-        .all
-        .iter()
-        .filter(|m| m.required && !m.state.is_usable());
-    if required_down.clone().any(|m| !first_load(m.state)) || !models.missing.is_empty() {
-        return 0;
-    }
-    if nothing_yet || required_down.count() > 0 {
+    if models.not_known_yet() {
         return 60;
     }
-    if models.all.is_empty() && rules.require_model {
-        return 0;
-    }
-    if models.all.iter().all(|m| m.state == ModelState::Ready) {
+    let needed = models.needed();
+    let nothing_at_all = models.none_configured() && needs_a_model(facts, rules);
+    let loading = |model: &&&ModelStatus| is_first_load(model.state);
+    let given_up_on = if needed.iter().any(|model| model.required) {
+        needed.iter().any(|model| !is_first_load(model.state))
+    } else {
+        !needed.is_empty() && needed.iter().find(loading).is_none()
+    };
+    if nothing_at_all || given_up_on || !models.missing.is_empty() {
+        0
+    } else if !needed.is_empty() {
+        60
+    } else if models.all.iter().all(|m| m.state == ModelState::Ready)
+        && models.source_problem.is_none()
+    {
         100
     } else {
         70
     }
 }
 
-fn runtime(facts: &Facts) -> (u8, Value) {
-    if !facts.models.served_here {
+/// A folder that cannot be read may hold anything, so it does not prove that none is needed.
+fn needs_a_model(facts: &Facts, rules: &Rules) -> bool {
+    rules.require_model || facts.models.source_problem.is_some()
+}
+
+fn is_first_load(state: ModelState) -> bool {
+    matches!(
+        state,
+        ModelState::Absent | ModelState::Loading | ModelState::Warming | ModelState::Downloading
+    )
+}
+
+fn runtime(facts: &Facts, rules: &Rules) -> (u8, Value) {
+    if !facts.models.need_a_runtime(rules.require_model) {
         return (100, json!({"state": "not_used_here"}));
     }
+    let failed = |model: &ModelStatus| model.state == ModelState::Failed;
     match &facts.runtime {
         Some(runtime) => (100, json!({"runtime": runtime})),
-        None if facts
-            .models
-            .all
-            .iter()
-            .any(|m| m.state == ModelState::Failed) =>
-        {
-            (
-                0,
-                json!({"reason": "no engine process has loaded a runtime"}),
-            )
-        }
+        None if facts.models.all.iter().any(failed) => (
+            0,
+            json!({"reason": "no engine process has loaded a runtime"}),
+        ),
         None => (
             60,
             json!({"reason": "no engine process has loaded a runtime yet"}),
@@ -243,3 +243,6 @@ fn falling(value: f64, from: f64, to: f64) -> u8 {
 pub(super) fn round(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
+
+#[cfg(test)]
+mod tests;

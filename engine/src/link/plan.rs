@@ -87,22 +87,21 @@ impl<'a> Plan<'a> {
 }
 
 fn checked_len(input: &StackedInput<'_>) -> Result<usize, EngineError> {
-    let malformed = |reason: String| EngineError::InputMalformed {
-        input: input.name.to_owned(),
-        reason,
-    };
     let got = input
         .parts
         .iter()
         .try_fold(0usize, |sum, part| sum.checked_add(part.len()))
-        .ok_or_else(|| malformed("its parts exceed an address".to_owned()))?;
-    let expected =
-        byte_len(input.dtype, input.shape).map_err(|error| malformed(error.to_string()))?;
+        .ok_or_else(|| EngineError::malformed(input.name, "its parts exceed an address"))?;
+    let expected = byte_len(input.dtype, input.shape)
+        .map_err(|error| EngineError::malformed(input.name, error))?;
     match expected {
-        Some(expected) if expected != got => Err(malformed(format!(
-            "{} of shape {:?} takes {expected} bytes, got {got}",
-            input.dtype, input.shape
-        ))),
+        Some(expected) if expected != got => Err(EngineError::malformed(
+            input.name,
+            format!(
+                "{} of shape {:?} takes {expected} bytes, got {got}",
+                input.dtype, input.shape
+            ),
+        )),
         Some(_) => Ok(got),
         // Strings are walked once, where they are decoded.
         None => {

@@ -57,8 +57,9 @@ impl Sender {
     /// Sends one run; its answer comes from the receiver under the same `id`.
     ///
     /// Returns once the run is on its way or waits behind others that are. Waits while too much
-    /// waits to be written and, for tensors that need one, for a free slot. Dropping the future
-    /// before it is ready sends nothing and keeps nothing.
+    /// waits to be written and, for tensors that need one, for a free slot; the receiver has to be
+    /// driven meanwhile, by another task. Dropping the future before it is ready sends nothing and
+    /// keeps nothing.
     ///
     /// # Errors
     ///

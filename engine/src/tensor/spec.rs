@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{DType, TensorView};
-use crate::error::EngineError;
+use crate::error::{EngineError, shortened};
 
 /// The extent of one dimension as a model states it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,7 +108,7 @@ impl TensorSpec {
         Err(EngineError::WrongShape {
             input: self.name.clone(),
             expected: self.shape_text(),
-            got: format!("{shape:?}"),
+            got: shortened(format!("{shape:?}")),
         })
     }
 

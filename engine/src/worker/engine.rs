@@ -67,12 +67,17 @@ impl Engine {
 
     /// Loads a model in place of the one there is; returns what to tell the server about it.
     pub(super) fn load(&mut self, spec: &LoadSpec) -> FromWorker {
-        self.interrupt.set(None);
-        self.model = None;
+        self.unload();
         match self.try_load(spec) {
             Ok(loaded) => FromWorker::Loaded(loaded),
             Err(error) => FromWorker::LoadFailed(error),
         }
+    }
+
+    /// Gives up the model, if there is one.
+    pub(super) fn unload(&mut self) {
+        self.interrupt.set(None);
+        self.model = None;
     }
 
     /// Runs the model once and appends the answer, which may be an error.
@@ -123,7 +128,7 @@ impl Engine {
         });
         match result {
             Ok(()) => Ok(()),
-            Err(error) => Ok(outbox.push(&FromWorker::RunFailed { id, error }, None)?),
+            Err(error) => Ok(fail(outbox, id, error)?),
         }
     }
 
@@ -221,6 +226,16 @@ impl LoadedModel {
     }
 }
 
+/// Appends the failure of a run; one that no frame can carry is replaced by its length.
+fn fail(outbox: &mut Outbox, id: u64, error: EngineError) -> Result<(), ProtocolError> {
+    let result = outbox.push(&FromWorker::RunFailed { id, error }, None);
+    let Err(too_long @ ProtocolError::Oversized { .. }) = result else {
+        return result;
+    };
+    let error = EngineError::run_failed(format!("the error itself is {too_long}"));
+    outbox.push(&FromWorker::RunFailed { id, error }, None)
+}
+
 /// Where the bytes of one run's inputs may lie.
 struct Sources<'a> {
     payload: &'a [u8],
@@ -249,10 +264,7 @@ impl<'a> Sources<'a> {
             match TensorView::try_new(&input.name, input.dtype, &input.shape, data) {
                 Ok(view) => views.push(view),
                 Err(error) => {
-                    return Ok(Err(EngineError::InputMalformed {
-                        input: input.name.clone(),
-                        reason: error.to_string(),
-                    }));
+                    return Ok(Err(EngineError::malformed(&input.name, error)));
                 }
             }
         }

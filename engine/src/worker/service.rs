@@ -9,8 +9,9 @@ use super::WorkerExit;
 use super::connection::{Connection, Woken};
 use super::engine::Engine;
 use super::outputs::SharedMemory;
+use crate::error::EngineError;
 use crate::protocol::{FromWorker, ProtocolError, Terms, ToWorker, check_hello};
-use crate::runtime::{Interrupt, Runtime};
+use crate::runtime::{Interrupt, LoadSpec, Runtime};
 
 /// Where the inference thread leaves what makes its run end early.
 #[derive(Clone, Default)]
@@ -88,7 +89,7 @@ impl Service<'_> {
                 self.say(&ready)?;
                 if started {
                     let loaded = self.engine.load(&spec);
-                    self.say(&loaded)?;
+                    self.say_loaded(&spec, &loaded)?;
                 }
             }
             (Stage::Agreed, ToWorker::Shutdown) => return Err(WorkerExit::Shutdown),
@@ -127,6 +128,19 @@ impl Service<'_> {
                 Err(WorkerExit::SelfCheckFailed(detail))
             }
         }
+    }
+
+    /// A model whose description no frame can carry is one that cannot be served.
+    fn say_loaded(&mut self, spec: &LoadSpec, loaded: &FromWorker) -> Result<(), WorkerExit> {
+        if let Err(error) = self.connection.outbox.push(loaded, None) {
+            self.engine.unload();
+            let failed = FromWorker::LoadFailed(EngineError::ModelUnsupported {
+                path: spec.path.clone(),
+                reason: format!("its description is {error}"),
+            });
+            self.connection.outbox.push(&failed, None)?;
+        }
+        self.connection.flush()
     }
 
     fn say(&mut self, message: &FromWorker) -> Result<(), WorkerExit> {

@@ -148,6 +148,69 @@ async fn a_model_with_a_type_that_no_client_can_send_is_not_supported() {
 }
 
 #[tokio::test]
+async fn a_model_that_states_no_shape_for_an_input_is_not_supported() {
+    let file = Graph::default()
+        .shapeless_input("x", DType::F32)
+        .output("y", DType::F32, &[free("n")])
+        .node(Node {
+            op: "Identity",
+            inputs: &["x"],
+            outputs: &["y"],
+        })
+        .build();
+    let mut worker = Worker::start().await;
+    let spec = worker.spec(&file);
+    let error = worker.load(&spec).await.unwrap_err();
+    let EngineError::ModelUnsupported { reason, .. } = &error else {
+        panic!("unexpected {error:?}");
+    };
+    assert_eq!(reason, "input x states no shape");
+}
+
+#[tokio::test]
+async fn a_scalar_input_is_no_input_without_a_shape() {
+    let file = Graph::default()
+        .input("x", DType::F32, &[])
+        .output("y", DType::F32, &[])
+        .node(Node {
+            op: "Identity",
+            inputs: &["x"],
+            outputs: &["y"],
+        })
+        .build();
+    let mut worker = Worker::with_model(&file).await;
+    let input = Tensor::from_f32("x", vec![], &[2.5]).unwrap();
+    let outputs = worker.run(&[&input]).await.unwrap();
+    assert_eq!(outputs[0].to_f32().unwrap(), [2.5]);
+}
+
+#[tokio::test]
+async fn a_model_whose_description_exceeds_a_frame_is_not_supported() {
+    let long = |index: usize| format!("{index}{}", "x".repeat(1000));
+    let names: Vec<String> = (0..300).map(long).collect();
+    let file = names.iter().fold(Graph::default(), |graph, name| {
+        let output = format!("{name}y");
+        graph
+            .input(name, DType::F32, &[free("n")])
+            .output(&output, DType::F32, &[free("n")])
+            .node(Node {
+                op: "Identity",
+                inputs: &[name],
+                outputs: &[&output],
+            })
+    });
+    let mut worker = Worker::start().await;
+    let spec = worker.spec(&file.build());
+    let error = worker.load(&spec).await.unwrap_err();
+    assert!(
+        error.to_string().contains("its description is a frame of"),
+        "{error}"
+    );
+    let spec = worker.spec(&onnx::identity(DType::U8));
+    worker.load(&spec).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_idle_worker_repeats_its_warm_up_and_says_so() {
     let mut worker = Worker::start().await;
     let mut spec = worker.spec(&onnx::add());

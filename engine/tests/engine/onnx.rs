@@ -82,6 +82,16 @@ impl Graph {
         self.value(11, name, element_type(dtype), dims)
     }
 
+    /// Declares an input of which nothing but the type is known.
+    pub(crate) fn shapeless_input(mut self, name: &str, dtype: DType) -> Self {
+        let tensor = Message::default().number(1, element_type(dtype));
+        let value = Message::default()
+            .text(1, name)
+            .message(2, Message::default().message(1, tensor));
+        self.body = self.body.message(11, value);
+        self
+    }
+
     pub(crate) fn output(self, name: &str, dtype: DType, dims: &[Dim]) -> Self {
         self.value(12, name, element_type(dtype), dims)
     }

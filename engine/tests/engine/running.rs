@@ -267,6 +267,23 @@ async fn wrong_inputs_are_the_clients_fault_and_say_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_mistake_too_long_to_report_does_not_end_the_worker() {
+    let mut worker = Worker::with_model(&onnx::identity(DType::U8)).await;
+    // Zeros take a byte each on the way there and more in words.
+    let shape = vec![0; 200_000];
+    let stacked = StackedInput {
+        name: "x",
+        dtype: DType::U8,
+        shape: &shape,
+        parts: &[],
+    };
+    within(worker.sender.run(1, &[stacked])).await.unwrap();
+    let error = worker.answer(1).await.unwrap_err();
+    assert!(matches!(error, EngineError::WrongShape { .. }), "{error}");
+    worker.run(&[&pattern("x", 4)]).await.unwrap();
+}
+
+#[tokio::test]
 async fn malformed_strings_and_bools_never_reach_the_runtime() {
     let mut worker = Worker::with_model(&onnx::identity(DType::Bytes)).await;
     let stacked = StackedInput {

@@ -12,7 +12,7 @@ use ort::value::{Outlet, ValueType};
 
 use super::super::{Deliver, Interrupt, LoadSpec, Model};
 use super::library::Library;
-use super::value::{Input, Output, Values, dtype_of};
+use super::value::{Input, Output, Values, dtype_of, states_shape};
 use crate::error::{EngineError, shortened};
 use crate::tensor::{Dim, TensorSpec, TensorView};
 
@@ -42,6 +42,15 @@ impl OnnxModel {
         let options = RunOptions::new().map_err(|error| load_error(path, &error))?;
         let inputs = specs(path, "input", session.inputs())?;
         let outputs = specs(path, "output", session.outputs())?;
+        for (index, input) in inputs.iter().enumerate() {
+            let states = states_shape(&session, index).map_err(|error| load_error(path, &error))?;
+            if !states {
+                return Err(EngineError::ModelUnsupported {
+                    path: path.clone(),
+                    reason: format!("input {} states no shape", input.name),
+                });
+            }
+        }
         Ok(Self {
             session,
             values: Values::new(),

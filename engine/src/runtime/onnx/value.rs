@@ -13,7 +13,8 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 use ort::memory::{Allocator, MemoryInfo};
-use ort::sys::OrtValue;
+use ort::session::Session;
+use ort::sys::{OrtTensorTypeAndShapeInfo, OrtTypeInfo, OrtValue};
 use ort::value::{DynValue, TensorElementType, ValueType};
 use ort::{AsPointer, ortsys};
 
@@ -65,6 +66,23 @@ fn element_of(dtype: DType) -> TensorElementType {
         DType::F32 => TensorElementType::Float32,
         DType::F64 => TensorElementType::Float64,
         DType::Bytes => TensorElementType::String,
+    }
+}
+
+/// Returns whether a graph states a shape for one of its inputs; `ort` takes none for a scalar.
+pub(super) fn states_shape(session: &Session, input: usize) -> ort::Result<bool> {
+    let mut info: *mut OrtTypeInfo = ptr::null_mut();
+    // SAFETY: the session is alive, and the runtime checks the index.
+    ortsys![unsafe SessionGetInputTypeInfo(session.ptr(), input, &mut info)?];
+    let mut tensor: *const OrtTensorTypeAndShapeInfo = ptr::null();
+    // SAFETY: `info` was just made and is released once, after the last use of what it owns; a
+    // null `tensor` says that the input is none.
+    unsafe {
+        let cast =
+            ort::Error::result_from_status(ortsys![CastTypeInfoToTensorInfo](info, &mut tensor));
+        let states = !tensor.is_null() && ortsys![TensorTypeAndShape_HasShape](tensor);
+        ortsys![ReleaseTypeInfo](info);
+        cast.map(|()| states)
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-const UNHEALTHY: &str = include_str!("../src/cli/status/fixtures/failing.json");
-const HEALTHY: &str = include_str!("../src/cli/status/fixtures/healthy.json");
+const UNHEALTHY: &str = include_str!("../../src/cli/status/fixtures/failing.json");
+const HEALTHY: &str = include_str!("../../src/cli/status/fixtures/healthy.json");
 
 /// The binary with these arguments and nothing in its environment.
 fn impetus(args: &[&str]) -> Command {

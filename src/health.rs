@@ -17,6 +17,8 @@ pub mod fold;
 pub mod phase;
 pub mod plane;
 pub mod score;
+#[cfg(test)]
+mod testing;
 pub mod thread;
 
 pub use edge::EdgeStamps;

@@ -55,6 +55,8 @@ pub struct LogRequest {
 pub struct DbWriter {
     shared: Arc<Shared>,
     store: Option<Store>,
+    /// Its own, for a predecessor that was abandoned keeps its connection and is counted elsewhere.
+    threads: ThreadBudget,
     /// Failures in a row.
     failures: u32,
     /// Whether a check is on its way already.
@@ -69,7 +71,6 @@ struct Shared {
     config: PredictionLogConfig,
     status: Arc<PredictionLogStatus>,
     reader: Arc<Reader>,
-    threads: ThreadBudget,
 }
 
 /// Returns the child spec of the writer and the handle to its log. `clock` is the system's.
@@ -94,7 +95,6 @@ pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, 
         .max(config.check_within);
     let stop_within = config.commit_within + config.check_within + GRACE;
     let shared = Arc::new(Shared {
-        threads: ThreadBudget::new(config.stuck_threads),
         config,
         status: Arc::clone(&status),
         reader: Arc::clone(&reader),
@@ -145,6 +145,7 @@ impl LogRequest {
 impl DbWriter {
     fn new(shared: Arc<Shared>) -> Self {
         Self {
+            threads: ThreadBudget::new(shared.config.stuck_threads),
             shared,
             store: None,
             failures: 0,
@@ -171,7 +172,7 @@ impl DbWriter {
         ctx.progress("open the database", config.open_within + GRACE);
         let fence = ctx.fence();
         let may_commit = Box::new(move || fence.is_current());
-        let opening = Store::open(config, &self.shared.threads, may_commit);
+        let opening = Store::open(config, &self.threads, may_commit);
         self.store = Some(bounded("opening", config.open_within, opening).await?);
         self.last_write = ctx.clock().now();
         if ctx.fence().is_current() {

@@ -334,6 +334,32 @@ async fn a_panic_of_the_writer_loses_no_batch() {
     assert_eq!(fixture.images().await, images);
 }
 
+/// A writer that blocks is abandoned with its connection, and its successors do not run out of
+/// anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_block_are_replaced_and_go_on_logging() {
+    let fixture = Fixture::connected(|config| {
+        config.commit_within = Duration::from_millis(100);
+        config.check_within = Duration::from_millis(100);
+        config.open_within = Duration::from_secs(1);
+        config.stuck_threads = 3;
+    })
+    .await;
+    for blocked in 1..=4 {
+        fixture
+            .system
+            .faults()
+            .arm(&DB_WRITER.into(), Fault::Block(2 * PATIENCE), 1);
+        eventually("it is replaced", || fixture.actor().restarts >= blocked).await;
+        fixture
+            .log(&format!("image {blocked}"))
+            .await
+            .expect("logged by its successor");
+    }
+    assert_eq!(fixture.images().await.len(), 4);
+    assert_eq!(fixture.system.leaked(), 4);
+}
+
 /// A place that cannot hold the database is named, and used as soon as it can.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_cannot_be_used_is_a_state_that_passes() {

@@ -14,6 +14,7 @@
 //! every answer that arrived before it. After either the link is useless and the worker is to be
 //! replaced.
 
+mod answer;
 mod ledger;
 mod plan;
 mod receiver;

@@ -91,6 +91,8 @@ pub trait Model {
     fn outputs(&self) -> &[TensorSpec];
 
     /// Runs the model once and passes its outputs, in its order, to `deliver`.
+    ///
+    /// `deliver` is called at most once, as the last thing, and its error is returned.
     fn run(
         &mut self,
         inputs: &[TensorView<'_>],

@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,15 +46,13 @@ fn main() -> ExitCode {
         trial("a_worker_dies_with_its_parent", orphaned),
         trial("a_worker_of_another_parent_does_not_start", wrong_parent),
         trial("the_runtime_reports_to_nobody", silent),
+        #[cfg(target_os = "linux")]
         trial("the_server_maps_no_runtime_and_stays_small", small),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn trial<F: Future<Output = ()>>(name: &str, test: fn() -> F) -> Trial
-where
-    F: 'static,
-{
+fn trial<F: Future<Output = ()> + 'static>(name: &str, test: fn() -> F) -> Trial {
     Trial::test(name, move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -214,6 +211,7 @@ async fn closed() {
 /// Starts a worker, says so, and waits to be killed.
 fn parent() -> ! {
     let (ours, theirs) = UnixStream::pair().unwrap();
+    #[expect(clippy::zombie_processes, reason = "this process is killed before")]
     let child = command(theirs, std::process::id()).spawn().unwrap();
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", child.id()).unwrap();
@@ -267,6 +265,7 @@ async fn silent() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+#[cfg(target_os = "linux")]
 async fn small() {
     let folder = tempfile::tempdir().unwrap();
     let mut process = Process::spawn();
@@ -283,10 +282,11 @@ async fn small() {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     assert!(!maps.contains("onnxruntime"));
     assert!(!maps.contains("impetus-arena"));
-    let theirs = fs::read_to_string(PathBuf::from(format!("/proc/{}/maps", process.child.id())));
+    let theirs = fs::read_to_string(format!("/proc/{}/maps", process.child.id()));
     assert!(theirs.unwrap().contains("onnxruntime"));
 }
 
+#[cfg(target_os = "linux")]
 fn resident_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status

@@ -200,3 +200,6 @@ impl StatusBody {
         self.health.status
     }
 }
+
+#[cfg(test)]
+mod tests;

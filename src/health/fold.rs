@@ -29,6 +29,9 @@ pub struct Rules {
     pub degraded_below: u8,
 }
 
+/// Name of the check that stands for whatever has no check of its own.
+pub const SERVING: &str = "serving";
+
 /// Whether the pod should be restarted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Liveness {
@@ -106,6 +109,24 @@ impl Readiness {
     #[must_use]
     pub fn holds(&self) -> bool {
         self.others.is_empty() && self.checks.iter().all(|check| check.holds)
+    }
+
+    /// Returns the named checks and, as one more, whatever else speaks against it.
+    #[must_use]
+    pub fn all_checks(&self) -> Vec<Check> {
+        let mut checks = self.checks.clone();
+        checks.push(Check::new(SERVING, self.others.join("; ")));
+        checks
+    }
+
+    /// Leaves out the check of that name.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.checks.retain(|check| check.name != name);
+        if name == SERVING {
+            self.others.clear();
+        }
+        self
     }
 
     /// Returns everything that speaks against it.

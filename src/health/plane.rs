@@ -171,7 +171,7 @@ impl HealthPlane {
         let mut readiness = fold::ready(&facts, &self.settings.rules);
         for name in exclude {
             let name = self.resolve(name).ok_or_else(|| name.clone())?;
-            readiness.checks.retain(|check| check.name != name);
+            readiness = readiness.without(name);
         }
         Ok(ReadyAnswer {
             body: body::ready(&facts, &readiness, &self.frame()),
@@ -184,10 +184,8 @@ impl HealthPlane {
     pub fn check(&self, name: &str) -> Option<Check> {
         let name = self.resolve(name)?;
         let readiness = fold::ready(&self.facts(), &self.settings.rules);
-        readiness
-            .checks
-            .into_iter()
-            .find(|check| check.name == name)
+        let mut checks = readiness.all_checks().into_iter();
+        checks.find(|check| check.name == name)
     }
 
     /// Tells whether traffic should come here.
@@ -348,9 +346,8 @@ impl HealthPlane {
 
     fn resolve<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         let name = self.settings.aliases.get(name).map_or(name, String::as_str);
-        crate::config::READINESS_CHECKS
-            .contains(&name)
-            .then_some(name)
+        let known = crate::config::READINESS_CHECKS.contains(&name) || name == fold::SERVING;
+        known.then_some(name)
     }
 
     fn frame(&self) -> Frame<'_> {
@@ -369,13 +366,7 @@ impl ReadyAnswer {
     /// Returns the checks and, as one more, whatever else speaks against readiness.
     #[must_use]
     pub fn all_checks(&self) -> Vec<Check> {
-        let mut checks = self.readiness.checks.clone();
-        checks.push(Check {
-            name: "serving",
-            holds: self.readiness.others.is_empty(),
-            reason: self.readiness.others.join("; "),
-        });
-        checks
+        self.readiness.all_checks()
     }
 }
 
@@ -383,3 +374,6 @@ fn judge(gate: &Mutex<ErrorRateGate>, tally: Tally, now: Duration) -> Option<Tal
     let mut gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
     (!gate.evaluate(tally, now)).then_some(tally)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 //! | cpu | up to 80% | evenly to 50 at 100% | never; never required |
 //! | heartbeat | last beat within 3 intervals | evenly to 50 at the stale limit (15 s) | from it on |
 //! | models | every one is ready | 70 when one is degraded, an optional one is not ready, or the model folder cannot be read; 60 while one that has to be usable loads for the first time | one that has to be usable is not: a required one, or all of several of which none is required |
-//! | runtime | an engine process has loaded it, or nothing here needs one | 60 while none has, during the first load | models failed before it was loaded |
+//! | runtime | an engine process has loaded it, or nothing here needs one | 60 while none has, during the first load | every model failed before it was loaded |
 //! | database | answers | 60 when it does not | never: predictions wait for it |
 //! | registry | not configured | | never |
 //! | edge | every HTTP worker turned within 5 s | 70 when one has not | all have stood still for the limit (30 s) |
@@ -153,13 +153,13 @@ fn models_score(facts: &Facts, rules: &Rules) -> u8 {
     }
     let needed = models.needed();
     let nothing_at_all = models.none_configured() && needs_a_model(facts, rules);
-    let loading = |model: &&&ModelStatus| is_first_load(model.state);
-    let given_up_on = if needed.iter().any(|model| model.required) {
-        needed.iter().any(|model| !is_first_load(model.state))
+    let loading = needed.iter().filter(|m| is_first_load(m.state)).count();
+    let lost = if needed.iter().any(|m| m.required) {
+        loading < needed.len()
     } else {
-        !needed.is_empty() && needed.iter().find(loading).is_none()
+        !needed.is_empty() && loading == 0
     };
-    if nothing_at_all || given_up_on || !models.missing.is_empty() {
+    if nothing_at_all || lost || !models.missing.is_empty() {
         0
     } else if !needed.is_empty() {
         60
@@ -188,10 +188,11 @@ fn runtime(facts: &Facts, rules: &Rules) -> (u8, Value) {
     if !facts.models.need_a_runtime(rules.require_model) {
         return (100, json!({"state": "not_used_here"}));
     }
-    let failed = |model: &ModelStatus| model.state == ModelState::Failed;
+    let models = &facts.models.all;
+    let failed = !models.is_empty() && models.iter().all(|m| m.state == ModelState::Failed);
     match &facts.runtime {
         Some(runtime) => (100, json!({"runtime": runtime})),
-        None if facts.models.all.iter().any(failed) => (
+        None if failed => (
             0,
             json!({"reason": "no engine process has loaded a runtime"}),
         ),

@@ -3,7 +3,8 @@
 //! One test binary holds them all, so that it is linked once. Each test starts a server of its own
 //! on ports from the kernel and ends it by its process id.
 
-#![allow(missing_docs)]
+// Nothing here is anybody else's interface.
+#![allow(missing_docs, unreachable_pub)]
 
 mod actors;
 mod database;

@@ -1,4 +1,4 @@
-//! The bounds of the prediction log.
+//! The bounds of the prediction log. Times are more than zero.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub struct PredictionLogConfig {
     pub read_within: Duration,
     /// When a page of predictions is cut short, in bytes of their JSON.
     pub page_bytes: usize,
-    /// The most threads of this log that may hang in a disk that does not answer.
+    /// The most threads of the writer that may be with the disk at once, answering or not.
     pub stuck_threads: usize,
 }
 

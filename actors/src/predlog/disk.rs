@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::error::StoreError;
 
-/// Counts the threads that this log has in the hands of the disk.
+/// Counts the threads that one writer has in the hands of the disk.
 #[derive(Clone, Debug)]
 pub(crate) struct ThreadBudget {
     in_use: Arc<AtomicUsize>,

@@ -7,8 +7,8 @@
 //! from one are not talking about the same prediction.
 //!
 //! A key that stands for what a prediction is about begins with the second it was made in. Hashes
-//! alone would scatter over the whole index, and a transaction would write about as many pages as it
-//! has rows; so it writes the few that hold the present.
+//! alone would scatter over the whole index, and a transaction would write about as many pages as
+//! it has rows; so it writes the few that hold the present.
 //!
 //! **Invariant:** the key of a prediction never changes between versions of this program, or a
 //! replay across an upgrade would be logged twice. A test holds two of them fast.

@@ -9,6 +9,15 @@ use std::time::Duration;
 use crate::ActorId;
 
 /// How long to wait before a restart.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use impetus_supervision::Backoff;
+///
+/// let delays = [1, 2, 3, 4, 50].map(|restart| Backoff::default().delay(restart));
+/// assert_eq!(delays, [0, 100, 200, 400, 30_000].map(Duration::from_millis));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
     min: Duration,
@@ -18,6 +27,16 @@ pub struct Backoff {
 }
 
 /// A backoff that cannot work.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use impetus_supervision::{Backoff, InvalidBackoff};
+///
+/// let second = Duration::from_secs(1);
+/// let backwards = Backoff::try_new(2 * second, second, 0.2, 60 * second);
+/// assert_eq!(backwards, Err(InvalidBackoff::MinAboveMax));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBackoff {
     /// The shortest delay is longer than the longest.
@@ -42,6 +61,17 @@ impl Backoff {
     /// Returns a backoff from `min` to `max`, each delay changed by up to ± `jitter` of itself, that starts over
     /// after an incarnation has lived for `reset_after`.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::Backoff;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let slow = Backoff::try_new(second, 300 * second, 0.5, 600 * second)?;
+    /// assert_eq!(slow.delay(3), 2 * second);
+    /// # Ok::<(), impetus_supervision::InvalidBackoff>(())
+    /// ```
+    ///
     /// # Errors
     /// [`InvalidBackoff`] when `min` is above `max` or `jitter` is outside 0..=1.
     pub fn try_new(
@@ -65,6 +95,14 @@ impl Backoff {
     }
 
     /// Returns the delay before restart number `restart` in a row (1 = the first, which is immediate), without jitter.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::Backoff;
+    ///
+    /// assert_eq!(Backoff::default().delay(1), Duration::ZERO);
+    /// ```
     pub fn delay(&self, restart: u32) -> Duration {
         let Some(doublings) = restart.checked_sub(2) else {
             return Duration::ZERO;

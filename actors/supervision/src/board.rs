@@ -21,6 +21,14 @@ mod entry;
 pub(crate) use entry::{Entry, EntrySpec};
 
 /// A read-only handle to the status of every actor of a system.
+///
+/// ```
+/// let tree = impetus_supervision::example::tree()?;
+/// let board = tree.running.board();
+/// // Any thread may hold one.
+/// std::thread::spawn(move || board.snapshot()).join().map_err(|_| "panicked")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct StatusBoard {
     inner: Arc<BoardInner>,
@@ -57,6 +65,15 @@ impl StatusBoard {
     }
 
     /// Returns every actor's status, each followed by those listed under it, in the order of their specs.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    ///
+    /// let names: Vec<String> = board.snapshot().iter().map(|actor| actor.name.to_string()).collect();
+    /// assert_eq!(names, ["root", "counter"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn snapshot(&self) -> Vec<ActorStatus> {
         let now = self.inner.clock.now();
         let statuses: Vec<ActorStatus> = self
@@ -68,12 +85,27 @@ impl StatusBoard {
     }
 
     /// Returns one actor's status.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    /// assert!(board.get(&"counter".into()).is_some());
+    /// assert!(board.get(&"nobody".into()).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn get(&self, id: &ActorId) -> Option<ActorStatus> {
         let entry = self.find(id)?;
         Some(entry.status(self.inner.clock.now()))
     }
 
     /// Returns the statuses of those listed under `id`.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    /// assert_eq!(board.children_of(&"root".into()).len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn children_of(&self, id: &ActorId) -> Vec<ActorStatus> {
         let now = self.inner.clock.now();
         self.entries()
@@ -84,6 +116,17 @@ impl StatusBoard {
     }
 
     /// Asks every live actor for a status. Never waits: answers appear on the board as they come.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    ///
+    /// tree.executor.advance(std::time::Duration::from_secs(5));
+    /// board.ring_all();
+    /// tree.executor.settle();
+    /// assert_eq!(board.age(&"counter".into()), Some(std::time::Duration::ZERO));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ring_all(&self) {
         for entry in self.entries().iter() {
             entry.ring();
@@ -91,32 +134,83 @@ impl StatusBoard {
     }
 
     /// Returns how long ago the root supervisor's own loop last turned; none before it has.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    ///
+    /// assert!(board.root_age() < Some(std::time::Duration::from_secs(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn root_age(&self) -> Option<Duration> {
         let turned = self.last_root_turn()?;
         Some(self.inner.clock.now().saturating_sub(turned))
     }
 
     /// Returns how long ago the actor's own work path last wrote its status; none before it has.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    ///
+    /// tree.executor.advance(std::time::Duration::from_secs(5));
+    /// assert_eq!(board.age(&"counter".into()), Some(std::time::Duration::from_secs(5)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn age(&self, id: &ActorId) -> Option<Duration> {
         self.find(id)?.age(self.inner.clock.now())
     }
 
     /// Returns the system's verdict on itself, if there is one.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    /// assert_eq!(board.given_up(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn given_up(&self) -> Option<Verdict> {
         lock(&self.inner.verdict).clone()
     }
 
     /// Returns the last `limit` events, newest last.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    ///
+    /// let last = board.events(1).pop().ok_or("nothing has happened")?;
+    /// assert_eq!(last.message, "generation 1 runs");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn events(&self, limit: usize) -> Vec<Event> {
         self.inner.history.last(limit)
     }
 
     /// Returns a receiver of the number of events so far, by which to wait for the next one.
+    ///
+    /// ```
+    /// use impetus_supervision::example::{Count, tree};
+    ///
+    /// let tree = tree()?;
+    /// let mut events = tree.running.board().watch_events();
+    /// events.mark_unchanged();
+    /// tree.counter.try_send(Count::Break("a reason"))?;
+    /// tree.executor.run_until(events.changed())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn watch_events(&self) -> watch::Receiver<u64> {
         self.inner.history.watch()
     }
 
     /// Returns true once every child of the root has been settled once: running, or its first start failed.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    /// assert!(board.started());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn started(&self) -> bool {
         *self.inner.started.borrow()
     }

@@ -13,6 +13,14 @@ use crate::sync::lock;
 use crate::{ActorId, Generation, Timestamp};
 
 /// Something that happened to an actor.
+///
+/// ```
+/// let tree = impetus_supervision::example::tree()?;
+/// for event in tree.running.board().events(10) {
+///     println!("{} {} {}: {}", event.at, event.actor, event.kind.as_str(), event.message);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
     /// When.
@@ -28,6 +36,13 @@ pub struct Event {
 }
 
 /// The kinds of events.
+///
+/// ```
+/// use impetus_supervision::EventKind;
+///
+/// assert_eq!(serde_json::to_string(&EventKind::BackingOff)?, "\"backing_off\"");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -63,6 +78,12 @@ pub(crate) struct History {
 
 impl EventKind {
     /// Returns the kind as one word, as it is serialised.
+    ///
+    /// ```
+    /// use impetus_supervision::EventKind;
+    ///
+    /// assert_eq!(EventKind::Restarted.as_str(), "restarted");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Started => "started",

@@ -11,6 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::ActorId;
 
 /// Why an incarnation ended. Serialises with `reason` as its tag.
+///
+/// ```
+/// use impetus_supervision::ExitReason;
+///
+/// let reason = ExitReason::Hang { item: "load".to_owned(), overdue_ms: 40 };
+/// assert_eq!(reason.to_string(), "load overdue by 40 ms");
+/// let json = serde_json::to_value(&reason)?;
+/// assert_eq!(json, serde_json::json!({"reason": "hang", "item": "load", "overdue_ms": 40}));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum ExitReason {
@@ -55,6 +65,13 @@ pub enum ExitReason {
 }
 
 /// A process that an actor stood for, and how it ended.
+///
+/// ```
+/// use impetus_supervision::{ProcessEnd, ProcessLost};
+///
+/// let lost = ProcessLost { pid: 71, how: ProcessEnd::Signal(11), detail: None };
+/// assert_eq!(lost.to_string(), "process 71 was ended by signal 11");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessLost {
     /// The process id it had.
@@ -67,6 +84,12 @@ pub struct ProcessLost {
 }
 
 /// How a process ended.
+///
+/// ```
+/// use impetus_supervision::ProcessEnd;
+///
+/// assert_eq!(ProcessEnd::Code(70).to_string(), "exited with code 70");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessEnd {
@@ -82,11 +105,24 @@ pub enum ProcessEnd {
 
 impl ExitReason {
     /// Returns true for every end that was neither asked for by the actor nor by its supervisor.
+    ///
+    /// ```
+    /// use impetus_supervision::ExitReason;
+    ///
+    /// assert!(ExitReason::Killed.is_abnormal());
+    /// assert!(!ExitReason::Shutdown.is_abnormal());
+    /// ```
     pub fn is_abnormal(&self) -> bool {
         !matches!(self, Self::Normal | Self::Shutdown)
     }
 
     /// Returns the reason as one word: the tag of its serialised form, fit for a metric's label.
+    ///
+    /// ```
+    /// use impetus_supervision::ExitReason;
+    ///
+    /// assert_eq!(ExitReason::Panic { message: "no".to_owned() }.kind(), "panic");
+    /// ```
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Normal => "normal",

@@ -15,6 +15,18 @@ use crate::sync::lock;
 use crate::{ActorId, StatusBoard};
 
 /// A failure to be injected.
+///
+/// ```
+/// use impetus_supervision::Fault;
+///
+/// let tree = impetus_supervision::example::tree()?;
+/// let faults = tree.running.faults();
+///
+/// faults.arm(&"counter".into(), Fault::Kill, 1);
+/// tree.executor.settle();
+/// assert_eq!(tree.counter.generation().map(|generation| generation.get()), Some(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The actor panics.
@@ -30,6 +42,19 @@ pub enum Fault {
 }
 
 /// Arms faults for the actors of one system.
+///
+/// ```
+/// use impetus_supervision::Fault;
+///
+/// let tree = impetus_supervision::example::tree()?;
+/// let faults = tree.running.faults();
+///
+/// faults.arm(&"counter".into(), Fault::Panic, 1);
+/// tree.executor.settle();
+/// let status = tree.running.board().get(&"counter".into()).ok_or("no such actor")?;
+/// assert_eq!(status.last_exit.map(|exit| exit.reason.kind()), Some("panic"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct FaultKit {
     armory: Arc<Armory>,
@@ -62,6 +87,18 @@ impl FaultKit {
 
     /// Arms `fault` for the next `times` turns of the actor's loop, in however many incarnations those are, and
     /// wakes it. Replaces what was armed for it.
+    ///
+    /// ```
+    /// use impetus_supervision::Fault;
+    ///
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let faults = tree.running.faults();
+    ///
+    /// faults.arm(&"counter".into(), Fault::Error, 2);
+    /// tree.executor.advance(std::time::Duration::from_secs(1));
+    /// assert_eq!(tree.counter.generation().map(|generation| generation.get()), Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn arm(&self, id: &ActorId, fault: Fault, times: u32) {
         if times == 0 {
             self.disarm(id);
@@ -83,6 +120,19 @@ impl FaultKit {
     }
 
     /// Takes back what is armed for the actor.
+    ///
+    /// ```
+    /// use impetus_supervision::Fault;
+    ///
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let faults = tree.running.faults();
+    ///
+    /// faults.arm(&"counter".into(), Fault::Panic, 1);
+    /// faults.disarm(&"counter".into());
+    /// tree.executor.settle();
+    /// assert_eq!(tree.counter.generation().map(|generation| generation.get()), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn disarm(&self, id: &ActorId) {
         let mut armed = lock(&self.armory.armed);
         armed.remove(id);

@@ -13,6 +13,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::{ActorId, Generation};
 
 /// A handle by which work done on behalf of an incarnation asks whether it still counts.
+///
+/// ```
+/// use impetus_supervision::{Fence, Fenced};
+///
+/// /// Work done elsewhere on an actor's behalf.
+/// fn commit(row: &str, fence: &Fence) -> Result<(), Fenced> {
+///     fence.check()?;
+///     println!("committed {row}");
+///     Ok(())
+/// }
+/// # let _ = commit;
+/// ```
 #[derive(Clone)]
 pub struct Fence {
     seat: Arc<Seat>,
@@ -20,6 +32,15 @@ pub struct Fence {
 }
 
 /// The incarnation was abandoned: its successor, if any, has the say now.
+///
+/// ```
+/// use impetus_supervision::{ActorError, Fenced};
+///
+/// fn give_up(fenced: Fenced) -> ActorError {
+///     ActorError::failed(fenced)
+/// }
+/// # let _ = give_up;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("generation {generation} of {id} has been fenced off")]
 pub struct Fenced {
@@ -46,11 +67,78 @@ impl Fence {
     }
 
     /// Returns true while the incarnation holds its actor's lease.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, Mutex};
+    /// #
+    /// # use impetus_supervision::{
+    /// #     Actor, ActorError, ChildSpec, Context, Fence, Message, SupervisorSpec, TestExecutor,
+    /// # };
+    /// #
+    /// # struct Lend(Arc<Mutex<Option<Fence>>>);
+    /// # impl Message for Lend {}
+    /// #
+    /// # struct Lender;
+    /// # impl Actor for Lender {
+    /// #     type Msg = Lend;
+    /// #     async fn handle(&mut self, msg: Lend, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+    /// #         *msg.0.lock().expect("not poisoned") = Some(ctx.fence());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// #
+    /// # let (spec, lender) = ChildSpec::actor("lender", |_| Lender);
+    /// # let executor = TestExecutor::new();
+    /// # let running = executor.system().start(SupervisorSpec::new("root").child(spec))?;
+    /// # let slot = Arc::new(Mutex::new(None));
+    /// # lender.try_send(Lend(Arc::clone(&slot)))?;
+    /// # executor.settle();
+    /// # let fence = slot.lock().expect("not poisoned").take().expect("lent");
+    ///
+    /// assert!(fence.is_current());
+    /// executor.run_until(running.stop(std::time::Duration::from_secs(1)));
+    /// assert!(!fence.is_current());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_current(&self) -> bool {
         self.seat.is_current(self.generation)
     }
 
     /// Returns an error once the incarnation has been abandoned; to be called right before anything irrevocable.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, Mutex};
+    /// #
+    /// # use impetus_supervision::{
+    /// #     Actor, ActorError, ChildSpec, Context, Fence, Message, SupervisorSpec, TestExecutor,
+    /// # };
+    /// #
+    /// # struct Lend(Arc<Mutex<Option<Fence>>>);
+    /// # impl Message for Lend {}
+    /// #
+    /// # struct Lender;
+    /// # impl Actor for Lender {
+    /// #     type Msg = Lend;
+    /// #     async fn handle(&mut self, msg: Lend, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+    /// #         *msg.0.lock().expect("not poisoned") = Some(ctx.fence());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// #
+    /// # let (spec, lender) = ChildSpec::actor("lender", |_| Lender);
+    /// # let executor = TestExecutor::new();
+    /// # let running = executor.system().start(SupervisorSpec::new("root").child(spec))?;
+    /// # let slot = Arc::new(Mutex::new(None));
+    /// # lender.try_send(Lend(Arc::clone(&slot)))?;
+    /// # executor.settle();
+    /// # let fence = slot.lock().expect("not poisoned").take().expect("lent");
+    ///
+    /// assert!(fence.check().is_ok());
+    /// executor.run_until(running.stop(std::time::Duration::from_secs(1)));
+    /// let error = fence.check().expect_err("the incarnation has ended");
+    /// assert_eq!(error.to_string(), "generation 1 of lender has been fenced off");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Fenced`] when the lease has moved on.
@@ -65,6 +153,37 @@ impl Fence {
     }
 
     /// Returns the generation this fence belongs to.
+    ///
+    /// ```
+    /// # use std::sync::{Arc, Mutex};
+    /// #
+    /// # use impetus_supervision::{
+    /// #     Actor, ActorError, ChildSpec, Context, Fence, Message, SupervisorSpec, TestExecutor,
+    /// # };
+    /// #
+    /// # struct Lend(Arc<Mutex<Option<Fence>>>);
+    /// # impl Message for Lend {}
+    /// #
+    /// # struct Lender;
+    /// # impl Actor for Lender {
+    /// #     type Msg = Lend;
+    /// #     async fn handle(&mut self, msg: Lend, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+    /// #         *msg.0.lock().expect("not poisoned") = Some(ctx.fence());
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// #
+    /// # let (spec, lender) = ChildSpec::actor("lender", |_| Lender);
+    /// # let executor = TestExecutor::new();
+    /// # let running = executor.system().start(SupervisorSpec::new("root").child(spec))?;
+    /// # let slot = Arc::new(Mutex::new(None));
+    /// # lender.try_send(Lend(Arc::clone(&slot)))?;
+    /// # executor.settle();
+    /// # let fence = slot.lock().expect("not poisoned").take().expect("lent");
+    ///
+    /// assert_eq!(fence.generation().get(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn generation(&self) -> Generation {
         self.generation
     }

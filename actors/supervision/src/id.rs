@@ -10,6 +10,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 /// The name of an actor, unique in its [`System`](crate::System). Cheap to clone.
+///
+/// ```
+/// use impetus_supervision::ActorId;
+///
+/// let id = ActorId::from("model_loader");
+/// assert_eq!(id.to_string(), "model_loader");
+/// assert_eq!(serde_json::to_string(&id)?, "\"model_loader\"");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ActorId(Arc<str>);
@@ -17,6 +26,12 @@ pub struct ActorId(Arc<str>);
 /// The number of an incarnation: 1 is the first, every restart adds one, across restarts of the supervisor too.
 ///
 /// 0 ([`Generation::NONE`]) stands for "not started yet".
+///
+/// ```
+/// let tree = impetus_supervision::example::tree()?;
+/// assert_eq!(tree.counter.generation().map(|generation| generation.get()), Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(u64);
@@ -25,6 +40,10 @@ pub struct Generation(u64);
 
 impl ActorId {
     /// Returns the name as text.
+    ///
+    /// ```
+    /// assert_eq!(impetus_supervision::ActorId::from("root").as_str(), "root");
+    /// ```
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -64,9 +83,21 @@ impl fmt::Debug for ActorId {
 
 impl Generation {
     /// The generation of an actor that has never been started.
+    ///
+    /// ```
+    /// use impetus_supervision::Generation;
+    ///
+    /// assert_eq!(Generation::NONE.get(), 0);
+    /// ```
     pub const NONE: Generation = Generation(0);
 
     /// Returns the number itself.
+    ///
+    /// ```
+    /// use impetus_supervision::Generation;
+    ///
+    /// assert_eq!(Generation::NONE.to_string(), Generation::NONE.get().to_string());
+    /// ```
     pub fn get(self) -> u64 {
         self.0
     }

@@ -7,6 +7,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// At most so many restarts within so long.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use impetus_supervision::Intensity;
+///
+/// let default = Intensity::default();
+/// assert_eq!((default.restarts(), default.within()), (5, Duration::from_secs(30)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Intensity {
     restarts: u32,
@@ -14,6 +23,14 @@ pub struct Intensity {
 }
 
 /// A restart intensity that cannot work.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use impetus_supervision::{Intensity, InvalidIntensity};
+///
+/// assert_eq!(Intensity::try_new(3, Duration::ZERO), Err(InvalidIntensity));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the period of a restart intensity must be longer than zero")]
 pub struct InvalidIntensity;
@@ -30,6 +47,16 @@ pub(crate) struct Window {
 impl Intensity {
     /// Returns an intensity of `restarts` (0 = none at all) within `within`.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::Intensity;
+    ///
+    /// let patient = Intensity::try_new(20, Duration::from_secs(600))?;
+    /// assert_eq!(patient.restarts(), 20);
+    /// # Ok::<(), impetus_supervision::InvalidIntensity>(())
+    /// ```
+    ///
     /// # Errors
     /// [`InvalidIntensity`] when `within` is zero: nothing would ever be counted.
     pub fn try_new(restarts: u32, within: Duration) -> Result<Self, InvalidIntensity> {
@@ -40,11 +67,19 @@ impl Intensity {
     }
 
     /// Returns how many restarts are allowed within the period.
+    ///
+    /// ```
+    /// assert_eq!(impetus_supervision::Intensity::default().restarts(), 5);
+    /// ```
     pub fn restarts(&self) -> u32 {
         self.restarts
     }
 
     /// Returns the period.
+    ///
+    /// ```
+    /// assert_eq!(impetus_supervision::Intensity::default().within().as_secs(), 30);
+    /// ```
     pub fn within(&self) -> Duration {
         self.within
     }

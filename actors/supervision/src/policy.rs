@@ -1,6 +1,14 @@
 //! The small choices a child spec is made of.
 
 /// When an ended child is started again.
+///
+/// ```
+/// use impetus_supervision::Restart;
+///
+/// let (spec, _counter) = impetus_supervision::example::counter("once");
+/// let spec = spec.restart(Restart::Temporary);
+/// # drop(spec);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restart {
     /// Always, even after a normal end.
@@ -13,6 +21,14 @@ pub enum Restart {
 }
 
 /// How a child is stopped.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use impetus_supervision::Shutdown;
+///
+/// assert_eq!(Shutdown::default(), Shutdown::Within(Duration::from_secs(5)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
     /// It is asked to stop, and fenced and abandoned if it has not by then.
@@ -22,6 +38,14 @@ pub enum Shutdown {
 }
 
 /// What follows when a child cannot be kept alive.
+///
+/// ```
+/// use impetus_supervision::Significance;
+///
+/// let (spec, _counter) = impetus_supervision::example::counter("heartbeat");
+/// let spec = spec.significance(Significance::Significant);
+/// # drop(spec);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Significance {
     /// Its supervisor gives up too, and passes the failure on; at the root it is the system's verdict.
@@ -32,6 +56,13 @@ pub enum Significance {
 }
 
 /// Which children are restarted when one ends.
+///
+/// ```
+/// use impetus_supervision::{Strategy, SupervisorSpec};
+///
+/// let spec = SupervisorSpec::new("pipeline").strategy(Strategy::RestForOne);
+/// # drop(spec);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
     /// Only that one.

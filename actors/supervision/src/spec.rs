@@ -15,11 +15,30 @@ use crate::roster::Roster;
 use crate::shared::Shared;
 use crate::supervisor::{MAX_POLL, SupervisorActor};
 use crate::{
-    Actor, ActorId, ActorRef, Backoff, Birth, Intensity, Restart, Shutdown, Significance, Strategy,
+    Actor, ActorId, ActorRef, Backoff, Birth, Intensity, Restart, Shutdown, Significance,
     SupervisorRef,
 };
 
+mod supervisor;
+
+pub use supervisor::SupervisorSpec;
+
 /// How a child is built, watched, restarted and stopped.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use impetus_supervision::{Restart, Shutdown, Significance};
+///
+/// let (spec, _counter) = impetus_supervision::example::counter("counter");
+/// let spec = spec
+///     .restart(Restart::Transient)
+///     .shutdown(Shutdown::Within(Duration::from_secs(2)))
+///     .significance(Significance::Significant)
+///     .capacity(64)
+///     .tick(Duration::from_secs(1));
+/// # drop(spec);
+/// ```
 pub struct ChildSpec {
     pub(crate) seat: Arc<Seat>,
     pub(crate) mailbox: Arc<dyn Mailbox>,
@@ -27,13 +46,6 @@ pub struct ChildSpec {
     pub(crate) settings: Settings,
     /// The children of a child that is a supervisor.
     pub(crate) nested: Option<Arc<Roster>>,
-}
-
-/// A supervisor: its name, its strategy and its children.
-pub struct SupervisorSpec {
-    pub(crate) id: ActorId,
-    pub(crate) strategy: Strategy,
-    pub(crate) children: Vec<ChildSpec>,
 }
 
 /// What can be chosen about a child.
@@ -66,6 +78,16 @@ impl ChildSpec {
     /// Returns the spec of an actor, and the handle to its inbox.
     ///
     /// `factory` builds every incarnation, on the incarnation's own thread.
+    ///
+    /// ```
+    /// use impetus_supervision::ChildSpec;
+    /// use impetus_supervision::example::{Count, Counter};
+    ///
+    /// let (spec, counter) = ChildSpec::actor("counter", |_birth| Counter::default());
+    /// counter.try_send(Count::Add(1))?;
+    /// # drop(spec);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn actor<A: Actor>(
         id: impl Into<ActorId>,
         factory: impl Fn(&Birth) -> A + Send + Sync + 'static,
@@ -88,6 +110,17 @@ impl ChildSpec {
     }
 
     /// Returns the spec of a supervisor that is itself supervised, and the handle to it.
+    ///
+    /// ```
+    /// use impetus_supervision::example::counter;
+    /// use impetus_supervision::{ChildSpec, SupervisorSpec};
+    ///
+    /// let (leaf, _) = counter("leaf");
+    /// let (branch, branch_ref) = ChildSpec::supervisor(SupervisorSpec::new("branch").child(leaf));
+    /// let root = SupervisorSpec::new("root").child(branch);
+    /// assert_eq!(branch_ref.id().as_str(), "branch");
+    /// # drop(root);
+    /// ```
     pub fn supervisor(spec: SupervisorSpec) -> (Self, SupervisorRef) {
         let SupervisorSpec {
             id,
@@ -106,6 +139,14 @@ impl ChildSpec {
     }
 
     /// Sets when an ended child is started again (default: always).
+    ///
+    /// ```
+    /// use impetus_supervision::Restart;
+    ///
+    /// let (spec, _counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.restart(Restart::Transient);
+    /// # drop(spec);
+    /// ```
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {
         self.settings.restart = restart;
@@ -114,6 +155,14 @@ impl ChildSpec {
 
     /// Sets how the child is stopped (default: asked, and abandoned after 5 s; a supervisor has as long as its children
     /// take together).
+    ///
+    /// ```
+    /// use impetus_supervision::Shutdown;
+    ///
+    /// let (spec, _counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.shutdown(Shutdown::Brutal);
+    /// # drop(spec);
+    /// ```
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.settings.shutdown = shutdown;
@@ -121,6 +170,14 @@ impl ChildSpec {
     }
 
     /// Sets what follows when the child cannot be kept alive (default: insignificant).
+    ///
+    /// ```
+    /// use impetus_supervision::Significance;
+    ///
+    /// let (spec, _counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.significance(Significance::Significant);
+    /// # drop(spec);
+    /// ```
     #[must_use]
     pub fn significance(mut self, significance: Significance) -> Self {
         self.settings.significance = significance;
@@ -128,6 +185,13 @@ impl ChildSpec {
     }
 
     /// Sets how many messages the inbox holds (default 1024, at least 1).
+    ///
+    /// ```
+    /// let (spec, counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.capacity(16);
+    /// assert_eq!(counter.capacity(), 16);
+    /// # drop(spec);
+    /// ```
     #[must_use]
     pub fn capacity(self, capacity: usize) -> Self {
         self.mailbox.set_capacity(capacity.max(1));
@@ -135,6 +199,16 @@ impl ChildSpec {
     }
 
     /// Sets how many messages the priority lane holds (default 64, at least 1).
+    ///
+    /// ```
+    /// use impetus_supervision::example::{Count, counter};
+    ///
+    /// let (spec, counter) = counter("counter");
+    /// let spec = spec.priority_capacity(1);
+    /// assert!(counter.try_send_priority(Count::Add(1)).is_ok());
+    /// assert!(counter.try_send_priority(Count::Add(1)).is_err());
+    /// # drop(spec);
+    /// ```
     #[must_use]
     pub fn priority_capacity(self, capacity: usize) -> Self {
         self.mailbox.set_priority_capacity(capacity.max(1));
@@ -142,6 +216,17 @@ impl ChildSpec {
     }
 
     /// Sets the restart intensity (default: 5 in 30 s).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::Intensity;
+    ///
+    /// let (spec, _counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.intensity(Intensity::try_new(3, Duration::from_secs(10))?);
+    /// # drop(spec);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn intensity(mut self, intensity: Intensity) -> Self {
         self.settings.intensity = intensity;
@@ -149,6 +234,17 @@ impl ChildSpec {
     }
 
     /// Sets the restart backoff (default: immediate, then 100 ms to 30 s, ± 20%, forgotten after 60 s).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::Backoff;
+    ///
+    /// let (spec, _counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.backoff(Backoff::try_new(Duration::from_secs(1), Duration::from_secs(60), 0.1, Duration::from_secs(120))?);
+    /// # drop(spec);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.settings.backoff = backoff;
@@ -156,6 +252,14 @@ impl ChildSpec {
     }
 
     /// Sets after how long an insignificant child that was given up is tried again (default 30 s).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (spec, _counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.cool_down(Duration::from_secs(5));
+    /// # drop(spec);
+    /// ```
     #[must_use]
     pub fn cool_down(mut self, cool_down: Duration) -> Self {
         self.settings.cool_down = cool_down;
@@ -163,6 +267,14 @@ impl ChildSpec {
     }
 
     /// Sets how long a message or a tick may take unless it says otherwise (default 10 s).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (spec, _counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.handle_deadline(Duration::from_millis(500));
+    /// # drop(spec);
+    /// ```
     #[must_use]
     pub fn handle_deadline(mut self, deadline: Duration) -> Self {
         self.settings.limits.handle = deadline;
@@ -170,6 +282,14 @@ impl ChildSpec {
     }
 
     /// Sets how long the factory and `started` may take together (default 30 s).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (spec, _counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.start_deadline(Duration::from_secs(120));
+    /// # drop(spec);
+    /// ```
     #[must_use]
     pub fn start_deadline(mut self, deadline: Duration) -> Self {
         self.settings.limits.start = deadline;
@@ -177,6 +297,14 @@ impl ChildSpec {
     }
 
     /// Sets how often [`Actor::tick`] runs (default: never). A supervisor keeps its own beat.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (spec, _counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.tick(Duration::from_secs(1));
+    /// # drop(spec);
+    /// ```
     #[must_use]
     pub fn tick(mut self, every: Duration) -> Self {
         if self.nested.is_none() {
@@ -186,6 +314,14 @@ impl ChildSpec {
     }
 
     /// Sets after how long a silent actor reads as unknown (default 10 s).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (spec, _counter) = impetus_supervision::example::counter("counter");
+    /// let spec = spec.status_ttl(Duration::from_secs(3));
+    /// # drop(spec);
+    /// ```
     #[must_use]
     pub fn status_ttl(mut self, ttl: Duration) -> Self {
         self.settings.status_ttl = ttl;
@@ -193,6 +329,18 @@ impl ChildSpec {
     }
 
     /// Sets under which actor the status board lists the child (default: its supervisor).
+    ///
+    /// ```
+    /// use impetus_supervision::example::counter;
+    /// use impetus_supervision::{SupervisorSpec, TestExecutor};
+    ///
+    /// let (loader, _) = counter("loader");
+    /// let (worker, _) = counter("worker");
+    /// let spec = SupervisorSpec::new("root").child(loader).child(worker.listed_under("loader"));
+    /// let running = TestExecutor::new().system().start(spec)?;
+    /// assert_eq!(running.board().children_of(&"loader".into())[0].name.as_str(), "worker");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn listed_under(mut self, parent: impl Into<ActorId>) -> Self {
         self.settings.listed_under = Some(parent.into());
@@ -200,6 +348,11 @@ impl ChildSpec {
     }
 
     /// Returns the child's name.
+    ///
+    /// ```
+    /// let (spec, _counter) = impetus_supervision::example::counter("clicks");
+    /// assert_eq!(spec.id().as_str(), "clicks");
+    /// ```
     pub fn id(&self) -> &ActorId {
         self.seat.id()
     }
@@ -218,48 +371,6 @@ impl std::fmt::Debug for ChildSpec {
             .field("id", self.id())
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl SupervisorSpec ===
-
-impl SupervisorSpec {
-    /// Returns a supervisor without children, whose strategy is one for one.
-    pub fn new(id: impl Into<ActorId>) -> Self {
-        Self {
-            id: id.into(),
-            strategy: Strategy::default(),
-            children: Vec::new(),
-        }
-    }
-
-    /// Sets which children are restarted when one ends.
-    #[must_use]
-    pub fn strategy(mut self, strategy: Strategy) -> Self {
-        self.strategy = strategy;
-        self
-    }
-
-    /// Adds a child; children start in the order in which they are added and stop in reverse.
-    #[must_use]
-    pub fn child(mut self, child: ChildSpec) -> Self {
-        self.children.push(child);
-        self
-    }
-
-    /// Returns the supervisor's name.
-    pub fn id(&self) -> &ActorId {
-        &self.id
-    }
-}
-
-impl std::fmt::Debug for SupervisorSpec {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SupervisorSpec")
-            .field("id", &self.id)
-            .field("strategy", &self.strategy)
-            .field("children", &self.children)
-            .finish()
     }
 }
 

@@ -8,6 +8,13 @@ use serde::{Serialize, Serializer};
 use crate::{ActorId, ExitReason, Generation, Timestamp};
 
 /// Where an actor stands.
+///
+/// ```
+/// use impetus_supervision::ActorState;
+///
+/// assert_eq!(serde_json::to_string(&ActorState::BackingOff)?, "\"backing_off\"");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorState {
@@ -28,6 +35,16 @@ pub enum ActorState {
 }
 
 /// One actor's line on the status board.
+///
+/// ```
+/// let tree = impetus_supervision::example::tree()?;
+/// let status = tree.running.board().get(&"counter".into()).ok_or("no such actor")?;
+/// let json = serde_json::to_value(&status)?;
+/// assert_eq!(json["parent"], "root");
+/// assert_eq!(json["state"], "running");
+/// assert_eq!(json["mailbox"]["capacity"], 1024);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct ActorStatus {
     /// Its name.
@@ -63,6 +80,18 @@ pub struct ActorStatus {
 }
 
 /// How an incarnation ended, and when. Serialises as `{"reason", "message", "at"}`.
+///
+/// ```
+/// use std::time::SystemTime;
+///
+/// use impetus_supervision::{ExitReason, ExitRecord};
+///
+/// let record = ExitRecord { reason: ExitReason::Shutdown, at: SystemTime::UNIX_EPOCH.into() };
+/// let json = serde_json::to_value(&record)?;
+/// assert_eq!(json["reason"], "shutdown");
+/// assert_eq!(json["at"], "1970-01-01T00:00:00.000Z");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExitRecord {
     /// Why.
@@ -72,6 +101,15 @@ pub struct ExitRecord {
 }
 
 /// What waits in an inbox.
+///
+/// ```
+/// use impetus_supervision::MailboxStatus;
+///
+/// let tree = impetus_supervision::example::tree()?;
+/// let status = tree.running.board().get(&"counter".into()).ok_or("no such actor")?;
+/// assert_eq!(status.mailbox, Some(MailboxStatus { depth: 0, capacity: 1024 }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MailboxStatus {
     /// Messages waiting, both lanes together.
@@ -81,6 +119,18 @@ pub struct MailboxStatus {
 }
 
 /// What an actor works on.
+///
+/// ```
+/// use impetus_supervision::example::{Count, tree};
+///
+/// let tree = tree()?;
+/// tree.counter.try_send(Count::Stall)?;
+/// tree.executor.advance(std::time::Duration::from_secs(2));
+/// let status = tree.running.board().get(&"counter".into()).ok_or("no such actor")?;
+/// let progress = status.progress.ok_or("idle")?;
+/// assert_eq!((progress.elapsed_seconds, progress.deadline_seconds), (2.0, 10.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProgressStatus {
     /// The item.
@@ -92,6 +142,17 @@ pub struct ProgressStatus {
 }
 
 /// An actor with those listed under it.
+///
+/// ```
+/// use impetus_supervision::StatusNode;
+///
+/// let tree = impetus_supervision::example::tree()?;
+/// let nodes = StatusNode::nest(tree.running.board().snapshot());
+/// let json = serde_json::to_value(&nodes)?;
+/// assert_eq!(json[0]["name"], "root");
+/// assert_eq!(json[0]["children"][0]["name"], "counter");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct StatusNode {
     /// The actor itself; its fields stand beside `children`.
@@ -117,6 +178,15 @@ impl Serialize for ExitRecord {
 
 impl StatusNode {
     /// Returns the statuses of a snapshot as trees: one for each actor whose parent is not among them.
+    ///
+    /// ```
+    /// use impetus_supervision::StatusNode;
+    ///
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let nodes = StatusNode::nest(tree.running.board().snapshot());
+    /// assert_eq!(nodes[0].children[0].status.name.as_str(), "counter");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn nest(statuses: Vec<ActorStatus>) -> Vec<StatusNode> {
         let names: Vec<ActorId> = statuses.iter().map(|status| status.name.clone()).collect();
         let mut by_parent: HashMap<Option<ActorId>, Vec<ActorStatus>> = HashMap::new();

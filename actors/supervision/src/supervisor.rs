@@ -93,6 +93,7 @@ impl Actor for SupervisorActor {
 
     async fn handle(&mut self, msg: Request, ctx: &mut Context<Self>) -> Result<(), ActorError> {
         let now = ctx.clock().now();
+        self.waiting.retain(|(_, answer)| !answer.is_abandoned());
         match msg {
             Request::Look => {}
             Request::Start(spec, answer) => answer.send(self.start(*spec, ctx)),

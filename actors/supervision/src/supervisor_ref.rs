@@ -6,12 +6,25 @@ use crate::supervisor::{Answer, Request};
 use crate::{ActorId, ActorRef, AskError, ChildSpec};
 
 /// A handle to a supervisor, good across its restarts.
+///
+/// ```
+/// let tree = impetus_supervision::example::tree()?;
+/// assert_eq!(tree.running.root().id().as_str(), "root");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct SupervisorRef {
     inbox: ActorRef<Request>,
 }
 
 /// Why a supervisor did not do what it was asked.
+///
+/// ```
+/// use impetus_supervision::SupervisorError;
+///
+/// let unknown = SupervisorError::Unknown("nobody".into());
+/// assert_eq!(unknown.to_string(), "there is no child named nobody");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SupervisorError {
     /// The name is taken, by an actor anywhere in the system.
@@ -36,6 +49,12 @@ impl SupervisorRef {
     }
 
     /// Returns the supervisor's name.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// assert_eq!(tree.running.root().id().as_str(), "root");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn id(&self) -> &ActorId {
         self.inbox.id()
     }
@@ -44,6 +63,19 @@ impl SupervisorRef {
     /// across the supervisor's own restarts too.
     ///
     /// A child that has ended for good gives up its name to the new one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::example::{counter, tree};
+    ///
+    /// let tree = tree()?;
+    /// let (spec, _second) = counter("second");
+    /// let root = tree.running.root();
+    /// tree.executor.run_until(root.start_child(spec, Duration::from_secs(5)))?;
+    /// assert_eq!(tree.running.board().children_of(root.id()).len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`SupervisorError::Duplicate`] when the name is taken; `NoAnswer` when the deadline passes.
@@ -60,6 +92,18 @@ impl SupervisorRef {
     ///
     /// An actor must not ask for its own stop and wait for the answer: it would wait for itself.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let root = tree.running.root();
+    /// let soon = Duration::from_secs(5);
+    ///
+    /// tree.executor.run_until(root.stop_child(&"counter".into(), soon))?;
+    /// assert!(tree.running.board().get(&"counter".into()).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`SupervisorError::Unknown`] when there is no such child; `NoAnswer` when the deadline passes.
     pub async fn stop_child(&self, id: &ActorId, within: Duration) -> Result<(), SupervisorError> {
@@ -69,6 +113,18 @@ impl SupervisorRef {
 
     /// Starts a child afresh, after an orderly stop if it is running; its failures so far are forgotten, so this also
     /// revives one that was given up.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let root = tree.running.root();
+    /// let soon = Duration::from_secs(5);
+    ///
+    /// tree.executor.run_until(root.restart_child(&"counter".into(), soon))?;
+    /// assert_eq!(tree.counter.generation().map(|generation| generation.get()), Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`SupervisorError::Unknown`] when there is no such child; `NoAnswer` when the deadline passes.
@@ -102,6 +158,13 @@ impl std::fmt::Debug for SupervisorRef {
 
 impl SupervisorError {
     /// Returns true when the same request may succeed later.
+    ///
+    /// ```
+    /// use impetus_supervision::{AskError, SupervisorError};
+    ///
+    /// assert!(SupervisorError::NoAnswer(AskError::Timeout).is_retryable());
+    /// assert!(!SupervisorError::Unknown("nobody".into()).is_retryable());
+    /// ```
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Duplicate(_) | Self::Unknown(_) => false,

@@ -28,6 +28,20 @@ pub use clock::TestClock;
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Runs a test's actors on the test's thread.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use impetus_supervision::ActorState;
+/// use impetus_supervision::example::{Count, tree};
+///
+/// let tree = tree()?;
+/// tree.counter.try_send(Count::Stall)?;
+/// // The handle deadline is 10 s, looked after every 100 ms.
+/// tree.executor.advance(Duration::from_millis(10_100));
+/// assert_eq!(tree.counter.generation().map(|generation| generation.get()), Some(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct TestExecutor {
     clock: Arc<TestClock>,
     queue: Arc<Queue>,
@@ -74,6 +88,14 @@ struct Flag(AtomicBool);
 
 impl TestExecutor {
     /// Returns an executor with a clock of its own, at the clock's origin.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::{Clock, TestExecutor};
+    ///
+    /// assert_eq!(TestExecutor::new().clock().now(), Duration::ZERO);
+    /// ```
     pub fn new() -> Self {
         Self {
             clock: Arc::new(TestClock::new()),
@@ -85,16 +107,40 @@ impl TestExecutor {
     }
 
     /// Returns the clock.
+    ///
+    /// ```
+    /// use impetus_supervision::{System, TestExecutor};
+    ///
+    /// let executor = TestExecutor::new();
+    /// let builder = System::builder().clock(executor.clock()).executor(executor.executor());
+    /// # drop(builder);
+    /// ```
     pub fn clock(&self) -> Arc<TestClock> {
         Arc::clone(&self.clock)
     }
 
     /// Returns what a system launches its incarnations with.
+    ///
+    /// ```
+    /// use impetus_supervision::{System, TestExecutor};
+    ///
+    /// let executor = TestExecutor::new();
+    /// let builder = System::builder().clock(executor.clock()).executor(executor.executor());
+    /// # drop(builder);
+    /// ```
     pub fn executor(&self) -> Arc<dyn Executor> {
         Arc::new(Arc::clone(&self.queue))
     }
 
     /// Returns a system's builder with this executor and its clock.
+    ///
+    /// ```
+    /// use impetus_supervision::{SupervisorSpec, TestExecutor};
+    ///
+    /// let running = TestExecutor::new().system().leak_cap(1).start(SupervisorSpec::new("root"))?;
+    /// # drop(running);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn system(&self) -> SystemBuilder {
         System::builder()
             .clock(self.clock())
@@ -102,6 +148,17 @@ impl TestExecutor {
     }
 
     /// Runs everything until `future` is ready, letting time jump to the next timer whenever nothing can run.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::example::{Count, tree};
+    ///
+    /// let tree = tree()?;
+    /// let total = tree.counter.ask(Count::Total, Duration::from_secs(1));
+    /// assert_eq!(tree.executor.run_until(total)?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// When nothing is left that could wake the future, or an hour of virtual time has passed.
@@ -126,6 +183,16 @@ impl TestExecutor {
     }
 
     /// Lets `duration` pass, running everything that becomes able to run meanwhile.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::{Clock, TestExecutor};
+    ///
+    /// let executor = TestExecutor::new();
+    /// executor.advance(Duration::from_secs(3));
+    /// assert_eq!(executor.clock().now(), Duration::from_secs(3));
+    /// ```
     pub fn advance(&self, duration: Duration) {
         let until = self.clock.now().saturating_add(duration);
         self.settle();
@@ -138,6 +205,17 @@ impl TestExecutor {
     }
 
     /// Runs everything that can run now, without letting time pass.
+    ///
+    /// ```
+    /// use impetus_supervision::example::{Count, tree};
+    ///
+    /// let tree = tree()?;
+    /// tree.counter.try_send(Count::Add(1))?;
+    /// assert_eq!(tree.counter.depth(), 1);
+    /// tree.executor.settle();
+    /// assert_eq!(tree.counter.depth(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn settle(&self) {
         while self.run_one() {}
     }

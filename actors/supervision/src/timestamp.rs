@@ -15,6 +15,15 @@ const RFC3339_MILLIS: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// A moment in UTC, written as RFC 3339 with milliseconds and a `Z`.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use impetus_supervision::Timestamp;
+///
+/// let moment = SystemTime::UNIX_EPOCH + Duration::from_millis(1_735_732_800_250);
+/// assert_eq!(Timestamp::from(moment).to_string(), "2025-01-01T12:00:00.250Z");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(SystemTime);
 
@@ -22,6 +31,15 @@ pub struct Timestamp(SystemTime);
 
 impl Timestamp {
     /// Returns the moment as the standard library's type.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    ///
+    /// use impetus_supervision::Timestamp;
+    ///
+    /// let epoch = Timestamp::from(SystemTime::UNIX_EPOCH);
+    /// assert_eq!(epoch.to_system_time(), SystemTime::UNIX_EPOCH);
+    /// ```
     pub fn to_system_time(self) -> SystemTime {
         self.0
     }

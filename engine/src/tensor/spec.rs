@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn error(inputs: &[(&str, DType, &[usize])]) -> String {
-        let data = vec![0; 64];
+        let data = [0; 64];
         let views: Vec<TensorView<'_>> = inputs
             .iter()
             .map(|(name, dtype, shape)| {

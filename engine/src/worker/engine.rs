@@ -102,11 +102,6 @@ impl Engine {
             }
             None => (None, None, None),
         };
-        if let Some(slot) = run.slot
-            && !layout.is_some_and(|layout| layout.contains(slot))
-        {
-            return Err(ProtocolError::Unexpected("loan of a slot that is not there").into());
-        }
         let sources = Sources {
             payload,
             layout,
@@ -174,7 +169,8 @@ impl Engine {
         };
         let inputs = model.inputs().to_vec();
         let outputs = model.outputs().to_vec();
-        let max_batch_free = inputs.iter().chain(&outputs).all(TensorSpec::is_batchable);
+        let max_batch_free =
+            !inputs.is_empty() && inputs.iter().chain(&outputs).all(TensorSpec::is_batchable);
         self.model = Some(LoadedModel {
             model,
             sample,
@@ -258,6 +254,12 @@ impl<'a> Sources<'a> {
     where
         'a: 'r,
     {
+        let exists = |slot| self.layout.is_some_and(|layout| layout.contains(slot));
+        if !run.slot.is_none_or(exists) {
+            return Err(ProtocolError::Unexpected(
+                "loan of a slot that is not there",
+            ));
+        }
         let mut views = Vec::with_capacity(run.inputs.len());
         for input in &run.inputs {
             let data = self.bytes(run, input)?;

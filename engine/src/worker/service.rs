@@ -83,15 +83,7 @@ impl Service<'_> {
                 incoming.descriptors,
                 &mut self.connection.outbox,
             )?,
-            (Stage::Agreed, ToWorker::Load(spec)) => {
-                let ready = self.engine.start_runtime(&spec);
-                let started = matches!(ready, FromWorker::RuntimeReady(_));
-                self.say(&ready)?;
-                if started {
-                    let loaded = self.engine.load(&spec);
-                    self.say_loaded(&spec, &loaded)?;
-                }
-            }
+            (Stage::Agreed, ToWorker::Load(spec)) => self.load(&spec)?,
             (Stage::Agreed, ToWorker::Shutdown) => return Err(WorkerExit::Shutdown),
             (
                 Stage::Silent,
@@ -128,6 +120,16 @@ impl Service<'_> {
                 Err(WorkerExit::SelfCheckFailed(detail))
             }
         }
+    }
+
+    fn load(&mut self, spec: &LoadSpec) -> Result<(), WorkerExit> {
+        let ready = self.engine.start_runtime(spec);
+        self.say(&ready)?;
+        if let FromWorker::RuntimeReady(_) = ready {
+            let loaded = self.engine.load(spec);
+            self.say_loaded(spec, &loaded)?;
+        }
+        Ok(())
     }
 
     /// A model whose description no frame can carry is one that cannot be served.

@@ -6,6 +6,9 @@ mod onnx;
 mod support;
 
 mod faults;
+#[cfg(target_os = "linux")]
 mod lies;
 mod loading;
 mod running;
+#[cfg(target_os = "linux")]
+mod slots;

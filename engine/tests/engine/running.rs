@@ -11,7 +11,11 @@ use crate::support::{Worker, pattern, within};
 /// Bytes for one slot of the smallest size.
 const SLOT: usize = 64 * 1024;
 
+/// Limits that few bytes exceed, where there is anything to exceed them with.
 fn small_slots() -> Limits {
+    if !cfg!(target_os = "linux") {
+        return Limits::default();
+    }
     Limits {
         inline_max: 1024,
         slot_bytes: SLOT,
@@ -113,7 +117,8 @@ async fn without_an_arena_tensors_travel_inside_frames_or_in_files_of_their_own(
         ..Limits::default()
     };
     let mut worker = Worker::with_model_and_limits(&onnx::identity(DType::U8), limits).await;
-    for len in [10, 1_000_000, 3_000_000] {
+    let beyond_a_frame = cfg!(target_os = "linux").then_some(3_000_000);
+    for len in [10, 1_000_000].into_iter().chain(beyond_a_frame) {
         let input = pattern("x", len);
         let outputs = worker.run(&[&input]).await.unwrap();
         assert!(outputs[0].data() == input.data(), "{len} bytes differ");

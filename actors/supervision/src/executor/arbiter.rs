@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use actix::prelude::{Actor as _, ActorFutureExt as _, AsyncContext as _, WrapFuture as _};
 use actix_rt::{Arbiter, ArbiterHandle, System};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 
 use super::{Body, Executor, Incarnation, LaunchError};
+use crate::platform::name_thread;
 use crate::sync::lock;
 
 /// How long a supervisor waits for the launcher before it goes on with other things.
@@ -28,6 +29,26 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const BACKLOG: usize = 256;
 
 /// Runs each incarnation on an actix arbiter of its own. Needs no ambient actix `System`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use impetus_supervision::example::{Count, counter};
+/// use impetus_supervision::{ArbiterExecutor, SupervisorSpec, System};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let (spec, counter) = counter("counter");
+/// let running = System::builder()
+///     .executor(Arc::new(ArbiterExecutor::new()))
+///     .start(SupervisorSpec::new("root").child(spec))?;
+/// counter.try_send(Count::Add(2))?;
+/// assert_eq!(counter.ask(Count::Total, Duration::from_secs(5)).await?, 2);
+/// running.stop(Duration::from_secs(5)).await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ArbiterExecutor {
     launcher: Mutex<Option<Launcher>>,
 }
@@ -69,6 +90,15 @@ thread_local! {
 
 impl ArbiterExecutor {
     /// Returns an executor. Its threads are started with the first incarnation.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use impetus_supervision::{ArbiterExecutor, System};
+    ///
+    /// let builder = System::builder().executor(Arc::new(ArbiterExecutor::new()));
+    /// # drop(builder);
+    /// ```
     pub fn new() -> Self {
         Self {
             launcher: Mutex::new(None),
@@ -84,6 +114,15 @@ impl ArbiterExecutor {
         let orders = started.orders.clone();
         *launcher = Some(started);
         Ok(orders)
+    }
+
+    fn refused(&self, error: &TrySendError<Order>) -> LaunchError {
+        if error.is_full() {
+            return LaunchError::new("the launcher is not keeping up");
+        }
+        // The next launch starts a new one.
+        *lock(&self.launcher) = None;
+        LaunchError::new("the launcher has ended")
     }
 }
 
@@ -116,7 +155,7 @@ impl Executor for ArbiterExecutor {
         };
         orders
             .try_send(order)
-            .map_err(|_| LaunchError::new("the launcher is not keeping up"))?;
+            .map_err(|error| self.refused(&error))?;
         // Past the patience the launch is still on: its end, if that is what comes, is reported by the body's drop.
         if let Ok(Err(error)) = answer.recv_timeout(PATIENCE) {
             return Err(error);
@@ -143,6 +182,7 @@ impl Launcher {
         thread::Builder::new()
             .name("actor-launcher".to_owned())
             .spawn(move || run_launcher(registered, &inbound))
+            .inspect_err(|_| system.stop())
             .map_err(LaunchError::new)?;
         Ok(Self { orders, system })
     }
@@ -207,21 +247,6 @@ fn event_loop() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-}
-
-/// Names the thread after its actor, so that `top -H` and a debugger tell them apart.
-fn name_thread(name: &str) {
-    // The kernel keeps 15 bytes.
-    let short: String = name
-        .chars()
-        .filter(|c| c.is_ascii_graphic())
-        .take(15)
-        .collect();
-    if let Ok(short) = std::ffi::CString::new(short)
-        && let Err(error) = rustix::thread::set_name(&short)
-    {
-        tracing::debug!(%error, "thread not named");
-    }
 }
 
 // === impl Incarnation ===

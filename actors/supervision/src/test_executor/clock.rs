@@ -16,6 +16,18 @@ use crate::sync::lock;
 const WALL_AT_ORIGIN: Duration = Duration::from_secs(1_735_689_600);
 
 /// A clock that moves only when its [`TestExecutor`](crate::TestExecutor) moves it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use impetus_supervision::{Clock, TestExecutor};
+///
+/// let executor = TestExecutor::new();
+/// let clock = executor.clock();
+/// assert_eq!(clock.now(), Duration::ZERO);
+/// executor.advance(Duration::from_millis(5));
+/// assert_eq!(clock.now(), Duration::from_millis(5));
+/// ```
 #[derive(Debug, Default)]
 pub struct TestClock {
     timers: Arc<Mutex<Timers>>,

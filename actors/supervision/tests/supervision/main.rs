@@ -6,6 +6,8 @@ mod board;
 mod faults;
 mod hangs;
 mod intensity;
+mod launching;
+mod logs;
 mod mailbox;
 mod real_threads;
 mod restarts;

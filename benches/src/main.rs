@@ -1,0 +1,70 @@
+//! The benchmarks of Impetus. `docs/benchmarks.md` says what they mean and how to read them.
+//!
+//! Each suite measures one promise on the release binary, against the bare program where the
+//! promise is a ratio, and says whether it is kept. Rounds that others have disturbed are taken
+//! again ([`machine`]); a promise that only disturbed rounds speak for is not judged.
+
+mod http;
+mod load;
+mod machine;
+mod process;
+mod report;
+mod rounds;
+mod server;
+mod stats;
+mod suites;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+
+use machine::Machine;
+use report::{Report, say};
+use server::Places;
+use suites::Suite;
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures what docs/benchmarks.md promises")]
+struct Cli {
+    /// The suites to run; all of them when none is named.
+    suites: Vec<Suite>,
+    /// The server to measure (default: the one beside this program).
+    #[arg(long)]
+    impetus: Option<PathBuf>,
+    /// Where the JSON goes.
+    #[arg(long, default_value_os_t = Path::new("target").join("bench"))]
+    out: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let places = Places::find(cli.impetus)?;
+    let suites = match cli.suites.as_slice() {
+        [] => Suite::value_variants(),
+        some => some,
+    };
+    say(&format!("machine: {}", Machine::read()));
+    let mut reports = Vec::new();
+    for suite in suites {
+        say(&format!("\n== {}", suite.title()));
+        let report = suite.run(&places)?;
+        say(&report.to_string());
+        report.save(&cli.out)?;
+        reports.push(report);
+    }
+    summarize(&reports);
+    say(&format!("\nJSON: {}", cli.out.display()));
+    Ok(())
+}
+
+fn summarize(reports: &[Report]) {
+    let mut table = report::Table::new("All targets", ["target", "found", "verdict"]);
+    for verdict in reports.iter().flat_map(Report::verdicts) {
+        table.row([
+            verdict.target.clone(),
+            verdict.found.clone(),
+            verdict.word().to_owned(),
+        ]);
+    }
+    say(&format!("\n{table}"));
+}

@@ -1,0 +1,278 @@
+//! The servers that are measured: Impetus as it is shipped, and the bare one beside it.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::{self, Connection};
+use crate::process::{Cpu, pause};
+
+/// How long a server may take to come up before something is wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Where everything lies that is measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The server.
+    pub(crate) impetus: PathBuf,
+    /// The server it is compared with.
+    pub(crate) bare: PathBuf,
+    /// The ONNX Runtime library.
+    pub(crate) library: PathBuf,
+    /// The model folder, with `surface` in it.
+    pub(crate) models: PathBuf,
+}
+
+/// A server that runs; dropping it kills it.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+    /// The health port; the bare server has none and says 0.
+    pub(crate) health_port: u16,
+    _folder: TempDir,
+}
+
+/// A model as `/api/models/list` shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelStatus {
+    pub(crate) ready: bool,
+    pub(crate) workers: Vec<u32>,
+    pub(crate) last_load_ms: f64,
+    pub(crate) predictions: u64,
+}
+
+// === impl Places ===
+
+impl Places {
+    /// Finds everything in this repository; `impetus` may be another binary than the one beside
+    /// this program.
+    pub(crate) fn find(impetus: Option<PathBuf>) -> anyhow::Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let root = root.canonicalize().context("the repository has moved")?;
+        let here = std::env::current_exe()?;
+        let here = here.parent().context("a program without a folder")?;
+        let name = format!("libonnxruntime{}", std::env::consts::DLL_SUFFIX);
+        let places = Self {
+            impetus: impetus.unwrap_or_else(|| here.join("impetus")),
+            bare: here.join("impetus-bare"),
+            library: root.join(".onnxruntime").join(name),
+            models: root.join("models"),
+        };
+        for path in [&places.impetus, &places.bare, &places.library] {
+            ensure!(
+                path.exists(),
+                "{} is not there: run `make bench`",
+                path.display()
+            );
+        }
+        Ok(places)
+    }
+
+    pub(crate) fn surface(&self) -> PathBuf {
+        self.models.join("surface")
+    }
+
+    /// Returns the command of a bare program.
+    pub(crate) fn bare(&self, command: &str) -> Command {
+        let mut bare = Command::new(&self.bare);
+        bare.arg(command)
+            .arg("--library")
+            .arg(&self.library)
+            .arg("--model")
+            .arg(self.surface())
+            .env_clear()
+            .stdin(Stdio::null());
+        bare
+    }
+
+    /// Starts Impetus with its defaults and these settings beside; waits for nothing.
+    pub(crate) fn spawn_impetus(&self, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
+        let folder = tempfile::tempdir()?;
+        let [port, health_port] = free_ports()?;
+        let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+        let own = [
+            ("port", port.to_string()),
+            ("health.port", health_port.to_string()),
+            ("grpc.port", "0".to_owned()),
+            ("host", "\"127.0.0.1\"".to_owned()),
+            ("models.dir", quoted(&self.models)),
+            ("data.dir", quoted(&folder.path().join("data"))),
+            ("runtime.library", quoted(&self.library)),
+        ];
+        let mut config = String::new();
+        for (key, value) in &own {
+            config.push_str(&format!("{key} = {value}\n"));
+        }
+        for (key, value) in settings {
+            config.push_str(&format!("{key} = {value}\n"));
+        }
+        let path = folder.path().join("impetus.toml");
+        fs::write(&path, config)?;
+        let child = Command::new(&self.impetus)
+            .arg("serve")
+            .arg("--config")
+            .arg(&path)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(fs::File::create(folder.path().join("log"))?))
+            .spawn()
+            .context("impetus could not be started")?;
+        Ok(Server {
+            child,
+            port,
+            health_port,
+            _folder: folder,
+        })
+    }
+
+    /// Starts Impetus and waits until it is ready.
+    pub(crate) fn start_impetus(&self, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
+        let server = self.spawn_impetus(settings)?;
+        server.wait_for(server.health_port, "/api/health/ready")?;
+        server.wait_until("all its workers", |model| model.ready)?;
+        Ok(server)
+    }
+
+    /// Starts the bare server with one HTTP worker for each of Impetus's.
+    pub(crate) fn start_bare(&self) -> anyhow::Result<Server> {
+        let [port, _] = free_ports()?;
+        let child = self
+            .bare("serve")
+            .args(["--port", &port.to_string()])
+            .args(["--workers", &crate::process::cores().to_string()])
+            .stdout(Stdio::null())
+            .spawn()?;
+        let server = Server {
+            child,
+            port,
+            health_port: 0,
+            _folder: tempfile::tempdir()?,
+        };
+        server.wait_for(port, "/ready")?;
+        Ok(server)
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns what it and its workers have used so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Cpu> {
+        Cpu::of_tree(self.pid())
+    }
+
+    /// Ends it at once and returns what it and its workers had used, of which this process's own
+    /// account will show only the server's share.
+    pub(crate) fn end(mut self) -> anyhow::Result<Cpu> {
+        let all = self.cpu()?;
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(all)
+    }
+
+    /// Returns what is known of the demo model.
+    pub(crate) fn model(&self) -> anyhow::Result<ModelStatus> {
+        let mut connection = Connection::open(self.port)?;
+        let list = connection.exchange(&http::get("/api/models/list"))?;
+        ModelStatus::read(&list.body)
+    }
+
+    /// Waits for something to be true of the demo model.
+    pub(crate) fn wait_until(
+        &self,
+        what: &str,
+        holds: impl Fn(&ModelStatus) -> bool,
+    ) -> anyhow::Result<ModelStatus> {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Ok(model) = self.model()
+                && holds(&model)
+            {
+                return Ok(model);
+            }
+            pause(LOOK_EVERY);
+        }
+        bail!("waited in vain for {what}; the log says:\n{}", self.log())
+    }
+
+    /// Waits for a 200.
+    fn wait_for(&self, port: u16, path: &str) -> anyhow::Result<()> {
+        let end = Instant::now() + PATIENCE;
+        let request = http::get_once(path);
+        while Instant::now() < end {
+            let answer = Connection::open(port).and_then(|mut c| c.exchange(&request));
+            if answer.is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            pause(LOOK_EVERY);
+        }
+        bail!("no 200 from {path}; the log says:\n{}", self.log())
+    }
+
+    /// Returns the last lines of its log.
+    fn log(&self) -> String {
+        let log = fs::read_to_string(self._folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(12)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Has ended already, or ends now; its workers end with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+// === impl ModelStatus ===
+
+impl ModelStatus {
+    fn read(body: &[u8]) -> anyhow::Result<Self> {
+        let list: Value = serde_json::from_slice(body)?;
+        let model = &list["models"][0];
+        let workers = model["workers"].as_array().cloned().unwrap_or_default();
+        let pids = workers
+            .iter()
+            .filter_map(|worker| u32::try_from(worker["pid"].as_u64()?).ok());
+        Ok(Self {
+            ready: model["state"] == "ready",
+            workers: pids.collect(),
+            last_load_ms: model["last_load_ms"].as_f64().unwrap_or_default(),
+            predictions: model["predictions"].as_u64().unwrap_or_default(),
+        })
+    }
+}
+
+/// Kills a process from outside, as the kernel's memory killer does.
+pub(crate) fn kill(pid: u32) -> anyhow::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    kill_process(pid.context("no such process id")?, Signal::KILL)?;
+    Ok(())
+}
+
+/// Returns ports that were free a moment ago.
+fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+    let listeners: Vec<TcpListener> = (0..N)
+        .map(|_| TcpListener::bind(http::local(0)))
+        .collect::<Result<_, _>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}

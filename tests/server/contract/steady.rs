@@ -1,0 +1,85 @@
+//! Takes out of an answer what is different each time, so that the rest can be a snapshot.
+
+use serde_json::Value;
+
+/// Fields that say when, how long, how much and by which process. What they hold is replaced by
+/// its kind, so that a snapshot still shows a number that turned into a text.
+const VOLATILE: [&str; 28] = [
+    "age_seconds",
+    "at",
+    "beats",
+    "bytes_done",
+    "bytes_total",
+    "commits",
+    "depth",
+    "ended_at",
+    "heartbeat_age_seconds",
+    "last_heartbeat",
+    "last_load_ms",
+    "last_prediction",
+    "last_seen_at",
+    "last_status_at",
+    "limit_bytes",
+    "memory_bytes",
+    "percent",
+    "pid",
+    "resident_bytes",
+    "runtime",
+    "self_checks",
+    "server_resident_bytes",
+    "started_at",
+    "status_age_seconds",
+    "timestamp",
+    "uptime_seconds",
+    "used_bytes",
+    "standing_still",
+];
+
+/// Returns the value with everything volatile replaced, and `dir` wherever it is named.
+pub fn steady(value: &Value, dir: &str) -> Value {
+    match value {
+        Value::Object(map) => {
+            let replaced = map.iter().map(|(key, value)| {
+                let steadied = match key.as_str() {
+                    // Whether an actor works on something at this very moment is its own affair.
+                    "progress" => "[progress]".into(),
+                    // The machine's load, and nothing of ours.
+                    "cpu" => "[component]".into(),
+                    // The build's, at the top; a model's version is a part of its answer.
+                    "version" if map.contains_key("environment") => "[version]".into(),
+                    // Whether a status or the table of events is said at all is what matters.
+                    "runtime" if value.is_object() => steady(value, dir),
+                    key if VOLATILE.contains(&key) => kind(value),
+                    _ => steady(value, dir),
+                };
+                (key.clone(), steadied)
+            });
+            Value::Object(replaced.collect())
+        }
+        Value::Array(list) => list.iter().map(|value| steady(value, dir)).collect(),
+        Value::String(text) => text.replace(dir, "[dir]").into(),
+        other => other.clone(),
+    }
+}
+
+fn kind(value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Null,
+        Value::String(text) if text.len() > 12 && text.ends_with('Z') => "[time]".into(),
+        Value::String(_) => "[text]".into(),
+        Value::Number(_) => "[number]".into(),
+        other => other.clone(),
+    }
+}
+
+/// Returns metrics with the values replaced; the names, types, helps and labels stay.
+pub fn steady_metrics(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.rsplit_once(' ') {
+        Some((series, value)) if !line.starts_with('#') => {
+            assert!(value.parse::<f64>().is_ok(), "{line:?} ends in no number");
+            format!("{series} [value]\n")
+        }
+        _ => format!("{line}\n"),
+    });
+    lines.collect()
+}

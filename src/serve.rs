@@ -146,7 +146,7 @@ fn run(server: Server) -> Exit {
         );
         let ending = ending::Ending {
             state: server.state,
-            tree: server.tree,
+            tree: Box::leak(Box::new(server.tree)),
             recorder: server.recorder,
         };
         ending.run(http).await

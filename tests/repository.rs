@@ -66,7 +66,8 @@ fn unsafe_code_stands_only_in_the_modules_that_the_architecture_names() {
 #[test]
 fn every_unsafe_block_says_why_it_is_sound() {
     // Spelled apart, so that this file has none of them.
-    let openings = [format!("unsafe {}", "{"), format!("unsafe {}", "impl")];
+    let word = ["un", "safe"].concat();
+    let openings = [format!("{word} {{"), format!("{word} impl")];
     for (name, text) in sources() {
         let lines: Vec<&str> = text.lines().collect();
         for (index, line) in lines.iter().enumerate() {

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::heartbeat::BoardSource;
 use crate::outcomes::Outcomes;
+use crate::serving::opening::{self, PROBE_WITHIN};
 use crate::serving::worker::WorkerSettings;
 use crate::serving::{Catalog, ModelWorker, ServedModel, ServingLimits, WorkerHost};
 use crate::sources::folder::{self, ScanError, Wanted};
@@ -115,6 +116,9 @@ impl ModelLoader {
         };
         self.problem = None;
         if ctx.fence().is_current() {
+            if wanted.is_empty() {
+                self.probe_runtime(ctx).await;
+            }
             self.apply(ctx, wanted).await;
             self.shared.catalog.scanned(None);
         }
@@ -139,6 +143,20 @@ impl ModelLoader {
             Ok(Ok(wanted)) => Ok(wanted),
             Ok(Err(error)) => Err(error.to_string()),
             Err(panicked) => Err(format!("looking at the model folder failed: {panicked}")),
+        }
+    }
+
+    /// Learns whether the runtime can be had while there is no model whose worker would tell.
+    async fn probe_runtime(&self, ctx: &Context<Self>) {
+        let shared = &self.shared;
+        if shared.catalog.runtime().is_some() {
+            return;
+        }
+        ctx.progress("probe the runtime", PROBE_WITHIN);
+        let worker = &shared.settings.worker;
+        match opening::probe_runtime(&*shared.host, &worker.runtime, worker.link).await {
+            Ok(runtime) => shared.catalog.runtime_loaded(runtime),
+            Err(error) => warn!(%error, "the runtime cannot be used"),
         }
     }
 

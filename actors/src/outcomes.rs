@@ -48,9 +48,13 @@ impl Outcomes {
     /// Counts executions that ended well.
     pub fn succeeded(&self, count: u64) {
         let now = self.clock.now();
-        for _ in 0..count {
-            self.window.success(now);
-        }
+        self.window.add(
+            now,
+            Tally {
+                successes: count,
+                failures: 0,
+            },
+        );
         self.successes.fetch_add(count, Ordering::Relaxed);
         let wall = self
             .clock
@@ -66,9 +70,13 @@ impl Outcomes {
     /// Counts executions that failed; refusals and the client's own mistakes are no executions.
     pub fn failed(&self, count: u64) {
         let now = self.clock.now();
-        for _ in 0..count {
-            self.window.failure(now);
-        }
+        self.window.add(
+            now,
+            Tally {
+                successes: 0,
+                failures: count,
+            },
+        );
         self.failures.fetch_add(count, Ordering::Relaxed);
     }
 

@@ -16,6 +16,7 @@ pub mod host;
 pub mod job;
 mod ledger;
 pub mod model;
+pub(crate) mod opening;
 mod queue;
 pub mod signature;
 pub mod state;

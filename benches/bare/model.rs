@@ -38,14 +38,7 @@ pub(super) fn start_runtime(library: &Path) -> anyhow::Result<Environment> {
 
 impl Model {
     pub(super) fn open(environment: &Environment, folder: &Path) -> anyhow::Result<Self> {
-        let session = Session::builder(environment)?
-            .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_intra_threads(1)?
-            .with_inter_threads(1)?
-            .with_memory_pattern(true)?
-            .with_config_entry("session.intra_op.allow_spinning", "0")?
-            .with_config_entry("session.inter_op.allow_spinning", "0")?
-            .commit_from_file(folder.join("model.onnx"))?;
+        let session = open_session(environment, &folder.join("model.onnx"))?;
         let input = session.inputs().first().context("the model has no input")?;
         let shape = input
             .dtype()
@@ -75,9 +68,23 @@ impl Model {
     pub(super) fn run(&mut self, data: &[f32]) -> ort::Result<(Vec<f32>, u64)> {
         let began = Instant::now();
         let input = TensorRef::from_array_view((self.shape.clone(), data))?;
-        let outputs = self.session.run(ort::inputs![self.input.as_str() => input])?;
+        let outputs = self
+            .session
+            .run(ort::inputs![self.input.as_str() => input])?;
         let (_, scores) = outputs[0].try_extract_tensor::<f32>()?;
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok((scores.to_vec(), micros))
     }
+}
+
+/// Opens a session with the settings of Impetus's workers.
+fn open_session(environment: &Environment, path: &Path) -> ort::Result<Session> {
+    Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_memory_pattern(true)?
+        .with_config_entry("session.intra_op.allow_spinning", "0")?
+        .with_config_entry("session.inter_op.allow_spinning", "0")?
+        .commit_from_file(path)
 }

@@ -41,7 +41,10 @@ async fn predict(own: Own, body: web::Bytes) -> Result<HttpResponse, ApiError> {
     let numbers = numbers::parse(&body)?;
     // Never borrowed across a wait, and the worker is one thread.
     let mut own = own.borrow_mut();
-    if numbers.model.is_some_and(|name| name != own.description.name) {
+    if numbers
+        .model
+        .is_some_and(|name| name != own.description.name)
+    {
         return Err(ApiError::bad_request("unknown_model", "there is one model"));
     }
     if numbers.data.len() != own.numbers() {

@@ -39,7 +39,9 @@ pub(crate) fn head(bytes: &[u8]) -> io::Result<Option<Head>> {
     let text = std::str::from_utf8(&bytes[..end]).map_err(|_| bad())?;
     let mut lines = text.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1));
-    let status = status.and_then(|status| status.parse().ok()).ok_or_else(bad)?;
+    let status = status
+        .and_then(|status| status.parse().ok())
+        .ok_or_else(bad)?;
     let length = lines
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))

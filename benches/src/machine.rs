@@ -106,7 +106,8 @@ fn own(roots: &[u32]) -> anyhow::Result<Cpu> {
 
 impl Stat {
     fn read() -> anyhow::Result<Self> {
-        let stat = std::fs::read_to_string("/proc/stat").context("benchmarks need Linux's /proc")?;
+        let stat =
+            std::fs::read_to_string("/proc/stat").context("benchmarks need Linux's /proc")?;
         let line = stat.lines().next().unwrap_or_default();
         let ticks: Vec<f64> = line
             .split_whitespace()
@@ -147,10 +148,7 @@ impl Machine {
                 .unwrap_or_default()
         };
         let memory = field(&file("/proc/meminfo"), "MemTotal");
-        let kib: u64 = memory
-            .trim_end_matches(" kB")
-            .parse()
-            .unwrap_or_default();
+        let kib: u64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
         // Release numbers only: what a builder appends may name the place.
         let release = file("/proc/sys/kernel/osrelease");
         let kernel = release.trim().split('-').next().unwrap_or_default();

@@ -45,6 +45,12 @@ impl Cpu {
         }
     }
 
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self {
+            ticks: self.ticks.saturating_sub(other.ticks),
+        }
+    }
+
     pub(crate) fn seconds(self) -> f64 {
         self.ticks as f64 / ticks()
     }
@@ -74,7 +80,8 @@ impl Switches {
                 let status = fs::read_to_string(format!("/proc/{process}/task/{task}/status"));
                 let status = status.unwrap_or_default();
                 all.voluntary += field(&status, "voluntary_ctxt_switches:").unwrap_or_default();
-                all.involuntary += field(&status, "nonvoluntary_ctxt_switches:").unwrap_or_default();
+                all.involuntary +=
+                    field(&status, "nonvoluntary_ctxt_switches:").unwrap_or_default();
             }
         }
         all

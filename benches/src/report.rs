@@ -178,7 +178,10 @@ impl Verdict {
 }
 
 /// Says something to the person who waits.
-#[expect(clippy::print_stdout, reason = "the tables are what this program is for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the tables are what this program is for"
+)]
 pub(crate) fn say(text: &str) {
     println!("{text}");
 }

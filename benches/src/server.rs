@@ -175,13 +175,13 @@ impl Server {
         Cpu::of_tree(self.pid())
     }
 
-    /// Ends it at once and returns what it and its workers had used, of which this process's own
-    /// account will show only the server's share.
+    /// Ends it at once and returns what its workers had used. The server's own share goes to the
+    /// account of this process, which waits for it; the workers' is lost with them.
     pub(crate) fn end(mut self) -> anyhow::Result<Cpu> {
-        let all = self.cpu()?;
+        let workers = self.cpu()?.minus(Cpu::of_process(self.pid())?);
         self.child.kill()?;
         self.child.wait()?;
-        Ok(all)
+        Ok(workers)
     }
 
     /// Returns what is known of the demo model.

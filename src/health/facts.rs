@@ -121,17 +121,18 @@ impl ModelFacts {
         self.all.is_empty() && !self.scanned
     }
 
-    /// Tells whether there is no model and none is asked for.
+    /// Tells whether there is no model and none is asked for by name.
     #[must_use]
     pub fn none_configured(&self) -> bool {
         self.all.is_empty() && self.missing.is_empty()
     }
 
-    /// Tells whether anything here runs in an engine process, now or as soon as it is there.
+    /// Tells whether it is known that nothing here will ever be run. A folder that nobody has
+    /// looked at, or that cannot be read, may hold anything.
     #[must_use]
-    pub fn need_a_runtime(&self, require_model: bool) -> bool {
-        let runs_none = self.scanned && self.none_configured() && !require_model;
-        self.served_here && !runs_none
+    pub fn nothing_to_run(&self, require_model: bool) -> bool {
+        let none = self.scanned && self.source_problem.is_none() && self.none_configured();
+        !self.served_here || (none && !require_model)
     }
 
     /// Returns the models that are not usable although they have to be: those that are required,

@@ -239,16 +239,13 @@ fn memory_available(facts: &Facts) -> Check {
 
 fn models_loaded(facts: &Facts, rules: &Rules) -> Check {
     let models = &facts.models;
-    let reason = if !models.served_here {
+    let reason = if models.nothing_to_run(rules.require_model) {
         String::new()
     } else if models.not_known_yet() {
         "the model folder is being looked at".to_owned()
     } else if models.none_configured() {
-        match &models.source_problem {
-            Some(problem) => problem.clone(),
-            None if rules.require_model => "there is no model in the model folder".to_owned(),
-            None => String::new(),
-        }
+        let empty = || "there is no model in the model folder".to_owned();
+        models.source_problem.clone().unwrap_or_else(empty)
     } else {
         let mut against: Vec<String> = models.needed().into_iter().map(describe).collect();
         against.extend(
@@ -263,7 +260,8 @@ fn models_loaded(facts: &Facts, rules: &Rules) -> Check {
 }
 
 fn runtime_available(facts: &Facts, rules: &Rules) -> Check {
-    let reason = if facts.models.need_a_runtime(rules.require_model) && facts.runtime.is_none() {
+    let needed = !facts.models.nothing_to_run(rules.require_model);
+    let reason = if needed && facts.runtime.is_none() {
         "no engine process has loaded a runtime"
     } else {
         ""

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use impetus_actors::serving::{ModelState, ModelStatus};
+use impetus_actors::serving::ModelState;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -152,7 +152,7 @@ fn models_score(facts: &Facts, rules: &Rules) -> u8 {
         return 60;
     }
     let needed = models.needed();
-    let nothing_at_all = models.none_configured() && needs_a_model(facts, rules);
+    let nothing_at_all = models.none_configured() && !models.nothing_to_run(rules.require_model);
     let loading = needed.iter().filter(|m| is_first_load(m.state)).count();
     let lost = if needed.iter().any(|m| m.required) {
         loading < needed.len()
@@ -172,11 +172,6 @@ fn models_score(facts: &Facts, rules: &Rules) -> u8 {
     }
 }
 
-/// A folder that cannot be read may hold anything, so it does not prove that none is needed.
-fn needs_a_model(facts: &Facts, rules: &Rules) -> bool {
-    rules.require_model || facts.models.source_problem.is_some()
-}
-
 fn is_first_load(state: ModelState) -> bool {
     matches!(
         state,
@@ -185,7 +180,7 @@ fn is_first_load(state: ModelState) -> bool {
 }
 
 fn runtime(facts: &Facts, rules: &Rules) -> (u8, Value) {
-    if !facts.models.need_a_runtime(rules.require_model) {
+    if facts.models.nothing_to_run(rules.require_model) {
         return (100, json!({"state": "not_used_here"}));
     }
     let models = &facts.models.all;

@@ -3,6 +3,7 @@
 //! Heartbeat is started first and so stopped last: the server is alive as long as anything of it
 //! is. The supervisor of models stands before the loader that hangs models into it.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -199,7 +200,11 @@ fn library(config: &Config) -> PathBuf {
         Ok(library) => library,
         Err(missing) => {
             error!("{missing}");
-            config.runtime.library.clone()
+            if config.runtime.library.as_os_str().is_empty() {
+                PathBuf::from(format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}"))
+            } else {
+                config.runtime.library.clone()
+            }
         }
     }
 }

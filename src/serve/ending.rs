@@ -16,7 +16,7 @@ use impetus_supervision::Running;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::RECORD_WITHIN;
+use super::{RECORD_WITHIN, run_state};
 use crate::exit::Exit;
 use crate::health::Phase;
 use crate::http::AppState;
@@ -28,7 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// A server on its way to the end.
 pub(super) struct Ending {
     pub(super) state: AppState,
-    pub(super) tree: Running,
+    /// Lives as long as the process: an end that is forced drops nothing on its way.
+    pub(super) tree: &'static Running,
     pub(super) recorder: Arc<Recorder>,
 }
 
@@ -133,6 +134,7 @@ impl Ending {
     }
 
     fn record(&self, reason: &str, exit: Exit) -> Exit {
+        self.recorder.note(run_state(&self.state.plane));
         if let Err(error) = self.recorder.finish(reason, RECORD_WITHIN) {
             warn!(%error, "the end could not be recorded");
         }

@@ -13,7 +13,7 @@ use crate::harness::{Server, Setup};
 
 #[test]
 fn a_locked_database_stops_nothing_but_the_log_until_it_is_unlocked() {
-    let server = setup().start_ready();
+    let server = Setup::new().start_ready();
     wait_until_logging(&server);
     let watch = LivenessWatch::start(&server);
     let lock = Lock::take(&server.dir.path().join("data/predictions.db"));
@@ -26,7 +26,7 @@ fn a_locked_database_stops_nothing_but_the_log_until_it_is_unlocked() {
 #[test]
 fn a_folder_that_cannot_be_written_stops_nothing_but_the_log_until_it_is_mended() {
     let disk = ReadOnly::new();
-    let server = setup()
+    let server = Setup::new()
         .set("data.dir", &format!("{:?}", disk.folder()))
         .start_ready();
     let watch = LivenessWatch::start(&server);
@@ -39,7 +39,7 @@ fn a_folder_that_cannot_be_written_stops_nothing_but_the_log_until_it_is_mended(
 
 #[test]
 fn a_folder_that_can_never_be_stops_nothing_but_the_log() {
-    let setup = setup();
+    let setup = Setup::new();
     let file = setup.path().join("file");
     fs::write(&file, b"no folder").unwrap();
     let server = setup
@@ -52,7 +52,7 @@ fn a_folder_that_can_never_be_stops_nothing_but_the_log() {
 
 #[test]
 fn a_database_that_is_no_database_stops_nothing_but_the_log() {
-    let setup = setup();
+    let setup = Setup::new();
     fs::create_dir(setup.path().join("data")).unwrap();
     fs::write(setup.path().join("data/predictions.db"), [b'x'; 8192]).unwrap();
     let server = setup.start_ready();
@@ -66,7 +66,7 @@ fn a_full_disk_stops_nothing_but_the_log_until_there_is_room() {
     let Some(disk) = Mount::try_new("size=3m") else {
         return a_file_that_may_not_grow_stops_nothing_but_the_log();
     };
-    let server = setup()
+    let server = Setup::new()
         .set("data.dir", &format!("{:?}", disk.path()))
         .start_ready();
     wait_until_logging(&server);
@@ -84,7 +84,7 @@ fn a_file_that_may_not_grow_stops_nothing_but_the_log() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
     // Without this the first write too many would be the end of the process, as its default is.
-    let server = setup().after("trap '' XFSZ").start_ready();
+    let server = Setup::new().after("trap '' XFSZ").start_ready();
     wait_until_logging(&server);
     let watch = LivenessWatch::start(&server);
     let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
@@ -114,7 +114,7 @@ fn a_file_that_may_not_grow_stops_nothing_but_the_log() {
 #[test]
 fn where_the_database_is_no_condition_it_is_said_to_be_missing_and_readiness_holds() {
     let disk = ReadOnly::new();
-    let server = setup()
+    let server = Setup::new()
         .set("data.dir", &format!("{:?}", disk.folder()))
         .set("predlog.readiness", "\"degraded\"")
         .start_ready();
@@ -176,10 +176,6 @@ fn wait_until_logging(server: &Server) {
     server.wait_for("/ready", || server.get("/ready").status == 200);
     let logged = server.post_json("/log", &batch("database", &["logged"]));
     assert_eq!(logged.status, 200, "{}", logged.text());
-}
-
-fn setup() -> Setup {
-    Setup::new().set("predlog.check_every", "\"200ms\"")
 }
 
 /// Returns a batch with one prediction for each image.

@@ -111,6 +111,11 @@ impl Setup {
     pub fn start(self) -> Server {
         let server = self.spawn();
         server.wait_for("the first answer", || {
+            assert!(
+                !processes::has_ended(server.pid()),
+                "the server has ended:\n{}",
+                server.log()
+            );
             server.try_get("/api/health/live").is_some()
         });
         server

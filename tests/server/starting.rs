@@ -34,8 +34,8 @@ fn the_environment_overrules_the_file() {
 fn a_misspelt_key_in_the_environment_stops_the_start_with_exit_64_and_is_named() {
     let mut server = Setup::new().env("IMPETUS_HEALTH__PROT", "8081").spawn();
     assert_eq!(server.wait_exit_code(), Some(64));
-    server.wait_for_log("IMPETUS_HEALTH__PROT");
-    server.wait_for_log("health.port");
+    server.wait_for_log("(IMPETUS_HEALTH__PROT)");
+    server.wait_for_log("did you mean IMPETUS_HEALTH__PORT?");
 }
 
 #[test]

@@ -70,7 +70,11 @@ impl Link {
     /// Takes batches from the queue and writes them, as long as the worker has room.
     pub(super) async fn write(self, sender: Sender) {
         let mut guard = EndGuard::new(&self);
-        guard.reason = self.write_until_it_ends(&sender).await.err().map(|end| end.to_string());
+        guard.reason = self
+            .write_until_it_ends(&sender)
+            .await
+            .err()
+            .map(|end| end.to_string());
     }
 
     async fn write_until_it_ends(&self, sender: &Sender) -> Result<(), LinkError> {

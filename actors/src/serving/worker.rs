@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use impetus_engine::link::{self, Limits, LinkError, Received, Receiver, Sender};
 use impetus_engine::protocol::ToWorker;
-use impetus_engine::{Arena, EngineError, LoadSpec, Loaded};
+use impetus_engine::{Arena, LoadSpec, Loaded};
 use impetus_supervision::{Actor, ActorError, Context, Message, StatusReport};
 use tracing::{info, warn};
 
@@ -18,13 +18,10 @@ use super::dispatch::Link;
 use super::host::{HostedWorker, WorkerHost};
 use super::ledger::LinkId;
 use super::model::ServedModel;
+use super::opening::{HELLO_WITHIN, OpenError, REAP_WITHIN, greet, within};
 use super::signature::Signature;
 use super::{Catalog, WorkerState};
 
-/// How long a worker gets to say hello.
-const HELLO_WITHIN: Duration = Duration::from_secs(10);
-/// How long the kernel gets to end a process that was killed.
-const REAP_WITHIN: Duration = Duration::from_secs(2);
 /// Added to the time between two signs of life of an idle worker before it counts as dead.
 const SILENCE_MARGIN: Duration = Duration::from_secs(10);
 
@@ -140,7 +137,12 @@ impl ModelWorker {
             Err(error) => return Err(self.refused("load the model", error)),
         };
         self.serves(&loaded, began.elapsed());
-        let link = Link::new(Arc::clone(&self.model), self.link_id(), ctx.fence(), ctx.myself());
+        let link = Link::new(
+            Arc::clone(&self.model),
+            self.link_id(),
+            ctx.fence(),
+            ctx.myself(),
+        );
         ctx.spawn(link.clone().write(sender));
         ctx.spawn(link.clone().read(receiver));
         self.link = Some(link);
@@ -216,10 +218,7 @@ impl ModelWorker {
     fn refused(&mut self, what: &str, error: OpenError) -> ActorError {
         let reason = match error {
             OpenError::Engine(error) => error.to_string(),
-            OpenError::Link(error) => format!("could not {what}: {error}"),
-            OpenError::TimedOut(within) => {
-                format!("could not {what} within {} ms", within.as_millis())
-            }
+            error => format!("could not {what}: {error}"),
         };
         self.note_load_error(&reason);
         self.take_down(None);
@@ -335,38 +334,5 @@ impl Actor for ModelWorker {
             report.details.insert("pid".to_owned(), pid.to_string());
         }
         report
-    }
-}
-
-/// Why a worker never came to serve.
-enum OpenError {
-    Link(LinkError),
-    Engine(EngineError),
-    TimedOut(Duration),
-}
-
-impl From<LinkError> for OpenError {
-    fn from(error: LinkError) -> Self {
-        Self::Link(error)
-    }
-}
-
-async fn within<T>(
-    limit: Duration,
-    step: impl Future<Output = Result<T, OpenError>>,
-) -> Result<T, OpenError> {
-    tokio::time::timeout(limit, step)
-        .await
-        .unwrap_or(Err(OpenError::TimedOut(limit)))
-}
-
-/// Exchanges greetings; the link refuses a worker of another build, so that a binary replaced on
-/// disk is never mixed with the one that runs.
-async fn greet(sender: &Sender, receiver: &mut Receiver, generation: u64) -> Result<(), OpenError> {
-    sender.send(&ToWorker::hello(generation)).await?;
-    loop {
-        if let Received::Hello { .. } = receiver.next().await? {
-            return Ok(());
-        }
     }
 }

@@ -80,7 +80,7 @@ pub(crate) fn body<A: Actor>(conception: Conception<A>) -> Body {
     Box::new(move || {
         let span = tracing::info_span!(
             "actor",
-            name = %conception.birth.id,
+            id = %conception.birth.id,
             generation = conception.birth.generation.get(),
         );
         let life = async move {

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::link::Link;
+use crate::link::{Link, Remains};
 use crate::sync::lock;
 use crate::{ActorId, Clock};
 
@@ -22,8 +22,10 @@ pub(crate) struct Ledger {
     pages: Mutex<Vec<Page>>,
 }
 
+/// Holds no link, which would hold the board, which holds the ledger.
 struct Page {
-    link: Arc<Link>,
+    id: ActorId,
+    remains: Arc<Remains>,
     counts_from: Duration,
 }
 
@@ -39,7 +41,7 @@ impl Ledger {
     }
 
     /// Enters incarnations that have been abandoned. They count at once.
-    pub(crate) fn enter(&self, links: impl IntoIterator<Item = Arc<Link>>) {
+    pub(crate) fn enter(&self, links: &[Arc<Link>]) {
         let now = self.clock.now();
         for link in links {
             self.add(link, now);
@@ -47,7 +49,7 @@ impl Ledger {
     }
 
     /// Enters an incarnation that ended by itself. It counts if its thread does not end soon.
-    pub(crate) fn enter_ended(&self, link: Arc<Link>) {
+    pub(crate) fn enter_ended(&self, link: &Link) {
         let counts_from = self.clock.now().saturating_add(ENDING_TAKES);
         self.add(link, counts_from);
     }
@@ -57,7 +59,7 @@ impl Ledger {
     }
 
     pub(crate) fn count_of(&self, id: &ActorId) -> usize {
-        self.count_where(|link| link.fence().id() == id)
+        self.count_where(|page| page.id == *id)
     }
 
     /// Returns true while another leak can be borne.
@@ -65,23 +67,28 @@ impl Ledger {
         self.count() < self.cap
     }
 
-    fn add(&self, link: Arc<Link>, counts_from: Duration) {
-        if link.is_gone() {
+    fn add(&self, link: &Link, counts_from: Duration) {
+        let remains = link.remains();
+        if remains.is_gone() {
             return;
         }
         let mut pages = lock(&self.pages);
-        if !pages.iter().any(|page| Arc::ptr_eq(&page.link, &link)) {
-            pages.push(Page { link, counts_from });
+        if !pages.iter().any(|page| Arc::ptr_eq(&page.remains, remains)) {
+            pages.push(Page {
+                id: link.fence().id().clone(),
+                remains: Arc::clone(remains),
+                counts_from,
+            });
         }
     }
 
-    fn count_where(&self, counts: impl Fn(&Link) -> bool) -> usize {
+    fn count_where(&self, counts: impl Fn(&Page) -> bool) -> usize {
         let now = self.clock.now();
         let mut pages = lock(&self.pages);
-        pages.retain(|page| !page.link.is_gone());
+        pages.retain(|page| !page.remains.is_gone());
         pages
             .iter()
-            .filter(|page| page.counts_from <= now && counts(&page.link))
+            .filter(|page| page.counts_from <= now && counts(page))
             .count()
     }
 }

@@ -28,7 +28,15 @@ pub(crate) struct Link {
     turns: AtomicU64,
     stop_asked: AtomicBool,
     exit: Mutex<Option<ExitReason>>,
+    remains: Arc<Remains>,
     control: Mutex<Control>,
+}
+
+/// What may be left of an incarnation when it is over: all that the ledger has to know about it.
+#[derive(Default)]
+pub(crate) struct Remains {
+    handle: Mutex<Option<Box<dyn Incarnation>>>,
+    reported: AtomicBool,
 }
 
 /// What an incarnation works on and until when.
@@ -51,7 +59,6 @@ pub(crate) enum Stage {
 
 #[derive(Default)]
 struct Control {
-    handle: Option<Box<dyn Incarnation>>,
     abandoned: bool,
     adopted: Vec<Arc<Link>>,
 }
@@ -75,6 +82,7 @@ impl Link {
             turns: AtomicU64::new(0),
             stop_asked: AtomicBool::new(false),
             exit: Mutex::new(None),
+            remains: Arc::default(),
             control: Mutex::new(Control::default()),
         }
     }
@@ -128,6 +136,7 @@ impl Link {
     pub(crate) fn end(&self, reason: ExitReason) {
         self.fence.revoke();
         lock(&self.exit).get_or_insert(reason);
+        self.remains.reported.store(true, Ordering::SeqCst);
         (self.notify)();
     }
 
@@ -164,13 +173,8 @@ impl Link {
         lock(&self.exit).clone()
     }
 
-    /// Returns true once nothing of the incarnation is left, its thread included.
-    pub(crate) fn is_gone(&self) -> bool {
-        match &lock(&self.control).handle {
-            Some(handle) => handle.is_gone(),
-            // Never launched, or being launched at this moment: then its end has not been reported either.
-            None => lock(&self.exit).is_some(),
-        }
+    pub(crate) fn remains(&self) -> &Arc<Remains> {
+        &self.remains
     }
 
     // What the supervisor does.
@@ -186,17 +190,15 @@ impl Link {
 
     /// Drops the incarnation's task, and leaves it to the guard to say so.
     pub(crate) fn kill(&self) {
-        if let Some(handle) = &lock(&self.control).handle {
-            handle.abort();
-        }
+        self.remains.abort();
     }
 
     pub(crate) fn attach(&self, handle: Box<dyn Incarnation>) {
-        let mut control = lock(&self.control);
+        let control = lock(&self.control);
+        *lock(&self.remains.handle) = Some(handle);
         if control.abandoned {
-            handle.abort();
+            self.remains.abort();
         }
-        control.handle = Some(handle);
     }
 
     /// Takes the child's incarnation that `conceive` makes under this one, unless this one has been abandoned.
@@ -222,9 +224,7 @@ impl Link {
         let adopted = {
             let mut control = lock(&self.control);
             control.abandoned = true;
-            if let Some(handle) = &control.handle {
-                handle.abort();
-            }
+            self.remains.abort();
             std::mem::take(&mut control.adopted)
         };
         self.entry.mailbox().nudge();
@@ -255,5 +255,24 @@ impl Link {
             child.orphan();
         }
         abandoned
+    }
+}
+
+// === impl Remains ===
+
+impl Remains {
+    /// Returns true once nothing of the incarnation is left, its thread included.
+    pub(crate) fn is_gone(&self) -> bool {
+        match &*lock(&self.handle) {
+            Some(handle) => handle.is_gone(),
+            // Never launched, or being launched at this moment: then its end has not been reported either.
+            None => self.reported.load(Ordering::SeqCst),
+        }
+    }
+
+    fn abort(&self) {
+        if let Some(handle) = &*lock(&self.handle) {
+            handle.abort();
+        }
     }
 }

@@ -57,7 +57,7 @@ impl Shared {
                 at: self.board.wall(),
             });
         } else {
-            self.ledger.enter(link.release());
+            self.ledger.enter(&link.release());
         }
         link.rest();
         link.end(reason.clone());

@@ -248,7 +248,7 @@ impl Running {
         if alive {
             abandoned.extend(self.root_link.abandon());
         }
-        self.shared.ledger.enter(abandoned.iter().cloned());
+        self.shared.ledger.enter(&abandoned);
         self.root.close();
         let reason = self.root_link.exit().unwrap_or(ExitReason::Killed);
         self.root.entry.ended(reason, self.shared.board.wall());

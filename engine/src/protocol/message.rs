@@ -1,5 +1,7 @@
 //! The messages themselves: plain data, no behaviour.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::{PROTOCOL_VERSION, build_id};
@@ -21,6 +23,8 @@ pub enum ToWorker {
     },
     /// The second message, which the link sends by itself after the hello.
     Terms(Terms),
+    /// Start the runtime of this library and load nothing: to learn whether it can be had.
+    StartRuntime(PathBuf),
     /// Load a model, in place of the one loaded if there is one.
     Load(LoadSpec),
     /// Run the loaded model once.
@@ -163,6 +167,7 @@ impl ToWorker {
         match self {
             Self::Hello { .. } => "hello",
             Self::Terms(_) => "terms",
+            Self::StartRuntime(_) => "start runtime",
             Self::Load(_) => "load",
             Self::Run(_) => "run",
             Self::Shutdown => "shutdown",

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::WorkerExit;
@@ -55,8 +56,8 @@ impl Engine {
     }
 
     /// Starts the runtime; returns what to tell the server about it.
-    pub(super) fn start_runtime(&mut self, spec: &LoadSpec) -> FromWorker {
-        match self.runtime.start(&spec.runtime) {
+    pub(super) fn start_runtime(&mut self, library: &Path) -> FromWorker {
+        match self.runtime.start(library) {
             Ok(info) => {
                 self.info = Some(info.clone());
                 FromWorker::RuntimeReady(info)

@@ -83,6 +83,10 @@ impl Service<'_> {
                 incoming.descriptors,
                 &mut self.connection.outbox,
             )?,
+            (Stage::Agreed, ToWorker::StartRuntime(library)) => {
+                let ready = self.engine.start_runtime(&library);
+                self.say(&ready)?;
+            }
             (Stage::Agreed, ToWorker::Load(spec)) => self.load(&spec)?,
             (Stage::Agreed, ToWorker::Shutdown) => return Err(WorkerExit::Shutdown),
             (
@@ -123,7 +127,7 @@ impl Service<'_> {
     }
 
     fn load(&mut self, spec: &LoadSpec) -> Result<(), WorkerExit> {
-        let ready = self.engine.start_runtime(spec);
+        let ready = self.engine.start_runtime(&spec.runtime);
         self.say(&ready)?;
         if let FromWorker::RuntimeReady(_) = ready {
             let loaded = self.engine.load(spec);

@@ -132,7 +132,10 @@ fn dead_facts() -> Facts {
 fn live_says_yes_no_and_not_yet() {
     snapshot!("live", live_of(&healthy_facts()));
     snapshot!("live_no", live_of(&dead_facts()));
-    snapshot!("live_before_the_first_beat", live_of(&at_the_start(SECOND / 4)));
+    snapshot!(
+        "live_before_the_first_beat",
+        live_of(&at_the_start(SECOND / 4))
+    );
 }
 
 #[test]
@@ -164,9 +167,18 @@ fn health_has_three_answers() {
 #[test]
 fn status_says_exactly_what_is_wrong() {
     snapshot!("status", status_of(&healthy_facts(), 0, tree::exhibits()));
-    snapshot!("status_degraded", status_of(&degraded_facts(), 0, Exhibits::default()));
-    snapshot!("status_unhealthy", status_of(&unhealthy_facts(), 4, Exhibits::default()));
-    snapshot!("status_before_the_first_beat", status_of(&at_the_start(SECOND / 4), 0, Exhibits::default()));
+    snapshot!(
+        "status_degraded",
+        status_of(&degraded_facts(), 0, Exhibits::default())
+    );
+    snapshot!(
+        "status_unhealthy",
+        status_of(&unhealthy_facts(), 4, Exhibits::default())
+    );
+    snapshot!(
+        "status_before_the_first_beat",
+        status_of(&at_the_start(SECOND / 4), 0, Exhibits::default())
+    );
 }
 
 #[test]
@@ -181,7 +193,11 @@ fn every_alias_repeats_its_check_and_one_of_nothing_is_left_out() {
         runtime: None,
         ..healthy_facts()
     };
-    let body = ready(&facts, &fold::ready(&facts, &rules), &frame(&rules, &aliases));
+    let body = ready(
+        &facts,
+        &fold::ready(&facts, &rules),
+        &frame(&rules, &aliases),
+    );
     let checks = serde_json::to_value(body).unwrap()["checks"].clone();
     let expected = json!({
         "memory_available": true, "models_loaded": true, "runtime_available": false,

@@ -67,9 +67,15 @@ fn each_cause_of_death_alone_is_named() {
     };
     let expected = [
         (given_up, "model_loader was given up: 6 restarts in 30 s"),
-        (root, "root_stalled: the root supervisor last turned 16.0 s ago"),
+        (
+            root,
+            "root_stalled: the root supervisor last turned 16.0 s ago",
+        ),
         (heart, "heartbeat_stale: the last beat was 17.0 s ago"),
-        (edge, "edge_stalled: all 2 http workers have stood still for 31.0 s"),
+        (
+            edge,
+            "edge_stalled: all 2 http workers have stood still for 31.0 s",
+        ),
     ];
     for (facts, reason) in expected {
         assert_eq!(reason_of(&facts).as_deref(), Some(reason));
@@ -206,10 +212,22 @@ fn each_reason_against_readiness_alone_is_named() {
     let corrupt = because(model("surface", State::Failed), "not a model");
     let expected = [
         (draining, "draining: the server is ending (lame_duck)"),
-        (starting, "starting: the supervision tree does not stand yet"),
-        (unknown, "actor_unknown: model_loader has not said how it is"),
-        (used_up, "memory_available: 95.0% of 1073741824 bytes are in use"),
-        (no_runtime, "runtime_available: no engine process has loaded a runtime"),
+        (
+            starting,
+            "starting: the supervision tree does not stand yet",
+        ),
+        (
+            unknown,
+            "actor_unknown: model_loader has not said how it is",
+        ),
+        (
+            used_up,
+            "memory_available: 95.0% of 1073741824 bytes are in use",
+        ),
+        (
+            no_runtime,
+            "runtime_available: no engine process has loaded a runtime",
+        ),
         (
             with_models(vec![required(corrupt)]),
             "models_loaded: surface is failed (not a model)",
@@ -296,11 +314,17 @@ fn a_check_that_is_left_out_speaks_against_nothing() {
         ..healthy_facts()
     };
     let without_models = ready(&facts, &rules()).without("models_loaded");
-    assert_eq!(without_models.reasons(), ["draining: the server is ending (draining)"]);
+    assert_eq!(
+        without_models.reasons(),
+        ["draining: the server is ending (draining)"]
+    );
     let names = |readiness: &Readiness| -> Vec<&str> {
         readiness.all_checks().iter().map(|c| c.name).collect()
     };
-    assert_eq!(names(&without_models), ["memory_available", "runtime_available", SERVING]);
+    assert_eq!(
+        names(&without_models),
+        ["memory_available", "runtime_available", SERVING]
+    );
     let without_both = without_models.without(SERVING);
     assert!(without_both.holds());
     assert!(without_both.all_checks().iter().all(|check| check.holds));
@@ -314,7 +338,11 @@ fn the_overall_score_is_the_worst_required_component_s() {
         cpu_percent: Some(100.0),
         ..healthy_facts()
     };
-    assert_eq!(overall(&facts, &rules()).score, 100, "the cpu is never required");
+    assert_eq!(
+        overall(&facts, &rules()).score,
+        100,
+        "the cpu is never required"
+    );
     let facts = Facts {
         edge: vec![10 * SECOND, SECOND],
         memory: Some(memory(95.0, true)),

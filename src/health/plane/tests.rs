@@ -76,7 +76,11 @@ fn asking_is_not_evaluating() {
     let world = World::new();
     world.catalog.scanned(Some("gone".to_owned()));
     for _ in 0..10 {
-        let _ = (world.plane.health(), world.plane.status(), world.plane.is_ready());
+        let _ = (
+            world.plane.health(),
+            world.plane.status(),
+            world.plane.is_ready(),
+        );
     }
     assert_eq!(world.evaluate(0), (0, 0));
 }
@@ -84,13 +88,20 @@ fn asking_is_not_evaluating() {
 #[test]
 fn a_check_is_found_by_its_name_by_its_alias_and_by_no_other() {
     let world = World::new();
-    let names = ["memory_available", "models_loaded", "runtime_available", "serving"];
+    let names = [
+        "memory_available",
+        "models_loaded",
+        "runtime_available",
+        "serving",
+    ];
     for name in names {
         assert_eq!(world.plane.check(name).unwrap().name, name);
     }
     assert_eq!(world.plane.check("gpu").unwrap().name, "runtime_available");
     assert_eq!(world.plane.check("memory"), None);
-    let unknown = world.plane.ready(&["models_loaded".to_owned(), "disk".to_owned()]);
+    let unknown = world
+        .plane
+        .ready(&["models_loaded".to_owned(), "disk".to_owned()]);
     assert_eq!(unknown.unwrap_err(), "disk");
 }
 
@@ -110,15 +121,24 @@ fn too_many_failed_executions_are_told_until_they_have_become_few() {
     let world = World::new();
     world.outcomes.failed(5);
     world.outcomes.succeeded(4);
-    assert!(world.plane.inference_error_rate().is_none(), "fewer than ten");
+    assert!(
+        world.plane.inference_error_rate().is_none(),
+        "fewer than ten"
+    );
     world.outcomes.failed(1);
     let tally = world.plane.inference_error_rate().unwrap();
     assert_eq!((tally.failures, tally.successes), (6, 4));
     world.outcomes.succeeded(14);
-    assert!(world.plane.inference_error_rate().is_some(), "a quarter is not less than one");
+    assert!(
+        world.plane.inference_error_rate().is_some(),
+        "a quarter is not less than one"
+    );
     world.outcomes.succeeded(1);
     assert!(world.plane.inference_error_rate().is_none());
-    assert!(world.plane.logging_error_rate().is_none(), "there is no log here");
+    assert!(
+        world.plane.logging_error_rate().is_none(),
+        "there is no log here"
+    );
 }
 
 #[test]

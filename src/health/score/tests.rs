@@ -10,8 +10,12 @@ use impetus_actors::serving::ModelState as State;
 const MILLI: Duration = Duration::from_millis(1);
 
 fn component(name: &str, facts: &Facts) -> Component {
-    let found = components(facts, &rules()).into_iter().find(|(n, _)| *n == name);
-    found.map(|(_, component)| component).expect("there is such a component")
+    let found = components(facts, &rules())
+        .into_iter()
+        .find(|(n, _)| *n == name);
+    found
+        .map(|(_, component)| component)
+        .expect("there is such a component")
 }
 
 fn score_of(name: &str, facts: &Facts) -> u8 {
@@ -20,7 +24,9 @@ fn score_of(name: &str, facts: &Facts) -> u8 {
 
 /// The scores of one component over a row of facts.
 fn scores<T: Copy>(name: &str, row: &[T], facts: impl Fn(T) -> Facts) -> Vec<u8> {
-    row.iter().map(|value| score_of(name, &facts(*value))).collect()
+    row.iter()
+        .map(|value| score_of(name, &facts(*value)))
+        .collect()
 }
 
 #[test]
@@ -39,7 +45,11 @@ fn the_components_are_those_of_the_contract_and_all_but_two_are_required() {
     ];
     assert_eq!(names, expected);
     for (name, component) in all {
-        assert_eq!((component.score, component.status), (100, Grade::Healthy), "{name}");
+        assert_eq!(
+            (component.score, component.status),
+            (100, Grade::Healthy),
+            "{name}"
+        );
     }
 }
 
@@ -49,16 +59,28 @@ fn memory_falls_from_eighty_percent_to_fifty_points_at_the_limit_and_to_none_bey
         memory: Some(memory(percent, available)),
         ..healthy_facts()
     };
-    let row = [(80.0, true), (87.5, true), (94.9, true), (95.0, true), (99.0, true)];
+    let row = [
+        (80.0, true),
+        (87.5, true),
+        (94.9, true),
+        (95.0, true),
+        (99.0, true),
+    ];
     assert_eq!(scores("memory", &row, at), [100, 75, 50, 50, 50]);
     // From here on it is the gate that says when there is memory again.
-    assert_eq!(scores("memory", &[(95.0, false), (90.0, false)], at), [0, 0]);
+    assert_eq!(
+        scores("memory", &[(95.0, false), (90.0, false)], at),
+        [0, 0]
+    );
     let unread = Facts {
         memory: None,
         ..healthy_facts()
     };
     assert_eq!(score_of("memory", &unread), 100);
-    assert_eq!(component("memory", &unread).detail["reason"], "not measured yet");
+    assert_eq!(
+        component("memory", &unread).detail["reason"],
+        "not measured yet"
+    );
 }
 
 #[test]
@@ -76,7 +98,14 @@ fn a_busy_cpu_is_degraded_at_worst() {
         cpu_percent: percent,
         ..healthy_facts()
     };
-    let row = [None, Some(0.0), Some(80.0), Some(90.0), Some(100.0), Some(180.0)];
+    let row = [
+        None,
+        Some(0.0),
+        Some(80.0),
+        Some(90.0),
+        Some(100.0),
+        Some(180.0),
+    ];
     assert_eq!(scores("cpu", &row, at), [100, 100, 100, 75, 50, 50]);
 }
 
@@ -127,7 +156,12 @@ fn models_have_the_published_scores() {
         assert_eq!(score_of("models", &only(state)), expected, "{state}");
     }
     let optional = |state| of(vec![required(model("a", State::Ready)), model("b", state)]);
-    for state in [State::Failed, State::Loading, State::Degraded, State::Unloading] {
+    for state in [
+        State::Failed,
+        State::Loading,
+        State::Degraded,
+        State::Unloading,
+    ] {
         assert_eq!(score_of("models", &optional(state)), 70, "{state}");
     }
     assert_eq!(score_of("models", &optional(State::Ready)), 100);
@@ -166,7 +200,10 @@ fn a_runtime_is_awaited_during_the_first_load_and_missed_when_every_model_has_fa
     };
     let (loading, failed) = (model("a", State::Loading), model("b", State::Failed));
     assert_eq!(score_of("runtime", &without(vec![loading.clone()])), 60);
-    assert_eq!(score_of("runtime", &without(vec![loading, failed.clone()])), 60);
+    assert_eq!(
+        score_of("runtime", &without(vec![loading, failed.clone()])),
+        60
+    );
     assert_eq!(score_of("runtime", &without(vec![failed])), 0);
     let runtime = component("runtime", &healthy_facts());
     assert_eq!(runtime.detail["runtime"], "onnxruntime 1.32.0");
@@ -195,7 +232,10 @@ fn what_a_process_does_not_have_counts_as_well() {
     };
     for name in ["models", "runtime", "database", "registry"] {
         assert_eq!(score_of(name, &no_database), 100, "{name}");
-        assert!(component(name, &no_database).detail.contains_key("state"), "{name}");
+        assert!(
+            component(name, &no_database).detail.contains_key("state"),
+            "{name}"
+        );
     }
 }
 
@@ -205,7 +245,16 @@ fn one_worker_that_stands_still_is_told_and_all_of_them_are_the_end() {
         edge: ages.map(Duration::from_millis).to_vec(),
         ..healthy_facts()
     };
-    let row = [[5_000, 5_000], [5_001, 0], [40_000, 0], [29_999, 29_999], [30_000, 30_000]];
+    let row = [
+        [5_000, 5_000],
+        [5_001, 0],
+        [40_000, 0],
+        [29_999, 29_999],
+        [30_000, 30_000],
+    ];
     assert_eq!(scores("edge", &row, edge), [100, 70, 70, 70, 0]);
-    assert_eq!(component("edge", &edge([5_001, 0])).detail["standing_still"], 1);
+    assert_eq!(
+        component("edge", &edge([5_001, 0])).detail["standing_still"],
+        1
+    );
 }

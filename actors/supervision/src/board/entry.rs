@@ -1,6 +1,6 @@
 //! One line of the board.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::fence::Fence;
@@ -39,7 +39,8 @@ struct Live {
     /// From when on silence counts: the start of the incarnation, before it has written anything.
     since: Duration,
     report: StatusReport,
-    link: Option<Arc<Link>>,
+    /// The incarnation, which in its turn holds this line.
+    link: Weak<Link>,
 }
 
 // === impl Entry ===
@@ -55,7 +56,7 @@ impl Entry {
                 written: None,
                 since: Duration::ZERO,
                 report: StatusReport::default(),
-                link: None,
+                link: Weak::new(),
             }),
         }
     }
@@ -90,7 +91,7 @@ impl Entry {
         live.generation = link.generation();
         live.since = now;
         live.report = StatusReport::default();
-        live.link = Some(Arc::clone(link));
+        live.link = Arc::downgrade(link);
     }
 
     pub(crate) fn set_state(&self, state: ActorState) {
@@ -101,7 +102,7 @@ impl Entry {
     pub(crate) fn ended(&self, reason: ExitReason, at: Timestamp) {
         let mut live = lock(&self.live);
         live.last_exit = Some(ExitRecord { reason, at });
-        live.link = None;
+        live.link = Weak::new();
     }
 
     /// Notes that the supervisor of this actor ended, and the actor's incarnation with it.
@@ -114,7 +115,7 @@ impl Entry {
                 reason: ExitReason::Killed,
                 at,
             });
-            live.link = None;
+            live.link = Weak::new();
         }
     }
 
@@ -133,7 +134,7 @@ impl Entry {
     }
 
     pub(crate) fn ring(&self) {
-        if lock(&self.live).link.is_some() {
+        if lock(&self.live).link.strong_count() > 0 {
             self.spec.mailbox.ring();
         }
     }
@@ -145,7 +146,8 @@ impl Entry {
             capacity: self.spec.mailbox.capacity(),
         };
         let live = lock(&self.live);
-        let progress = live.link.as_ref().and_then(|link| link.progress());
+        let link = live.link.upgrade();
+        let progress = link.as_ref().and_then(|link| link.progress());
         let in_time = progress.as_ref().is_some_and(|progress| now <= progress.by);
         let progress = progress.map(|progress| ProgressStatus {
             elapsed_seconds: now.saturating_sub(progress.since).as_secs_f64(),
@@ -174,10 +176,8 @@ impl Entry {
 
     /// Silence turns `running` into `unknown`, and nothing else.
     fn seen(&self, live: &Live, now: Duration, in_time: bool) -> ActorState {
-        let started = live
-            .link
-            .as_ref()
-            .is_some_and(|link| link.stage() >= Stage::Started);
+        let link = live.link.upgrade();
+        let started = link.is_some_and(|link| link.stage() >= Stage::Started);
         if live.state == ActorState::Starting && started {
             // The supervisor will say so at its next turn; the actor has already.
             return ActorState::Running;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::SupervisorActor;
 use crate::decide::{Key, Leak, Phase};
 use crate::event::EventKind;
-use crate::link::{Link, Stage};
+use crate::link::{Link, Remains, Stage};
 use crate::roster::Child;
 use crate::{ActorState, Context, ExitReason};
 
@@ -20,7 +20,7 @@ pub(super) struct Watched {
     /// What the board was last told.
     pub(super) published: Option<ActorState>,
     /// The last incarnation that was abandoned, while something of it may be left.
-    pub(super) victim: Option<Arc<Link>>,
+    pub(super) victim: Option<Arc<Remains>>,
     /// When it was asked to stop.
     pub(super) stopping_since: Option<Duration>,
 }
@@ -107,7 +107,7 @@ impl SupervisorActor {
 
     fn on_exit(&mut self, key: Key, link: &Arc<Link>, reason: &ExitReason, ctx: &Context<Self>) {
         let now = ctx.clock().now();
-        ctx.shared().ledger.enter_ended(Arc::clone(link));
+        ctx.shared().ledger.enter_ended(link);
         let mut kind = EventKind::Exited;
         if let Some(watched) = self.watched.get_mut(&key) {
             watched.link = None;
@@ -154,12 +154,12 @@ impl SupervisorActor {
         ctx: &Context<Self>,
     ) -> Vec<Arc<Link>> {
         let abandoned = link.abandon();
-        ctx.shared().ledger.enter(abandoned.iter().cloned());
+        ctx.shared().ledger.enter(&abandoned);
         let have_room = ctx.shared().ledger.has_room();
         self.decider.set_leaks_have_room(have_room);
         if let Some(watched) = self.watched.get_mut(&key) {
             watched.link = None;
-            watched.victim = Some(Arc::clone(link));
+            watched.victim = Some(Arc::clone(link.remains()));
         }
         abandoned
     }

@@ -4,10 +4,10 @@
 
 mod board;
 mod faults;
+mod handles;
 mod hangs;
 mod intensity;
 mod launching;
-mod logs;
 mod mailbox;
 mod real_threads;
 mod restarts;

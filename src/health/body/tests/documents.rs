@@ -61,7 +61,10 @@ fn the_liveness_example_is_ours_to_the_letter() {
         heartbeat: beat(Duration::ZERO),
         ..healthy_facts()
     };
-    assert_eq!(serde_json::to_value(live_of(&facts)).unwrap(), live_example());
+    assert_eq!(
+        serde_json::to_value(live_of(&facts)).unwrap(),
+        live_example()
+    );
     assert_has_all_of(&live_example(), live_of(&dead_facts()));
 }
 
@@ -92,7 +95,10 @@ fn the_readiness_examples_are_ours_and_ours_say_more() {
         for (check, holds) in theirs["checks"].as_object().unwrap() {
             assert_eq!(&ours["checks"][check], holds, "{check}");
         }
-        assert_eq!(ours["checks"]["runtime_available"], ours["checks"]["mlx_available"]);
+        assert_eq!(
+            ours["checks"]["runtime_available"],
+            ours["checks"]["mlx_available"]
+        );
     }
 }
 
@@ -109,7 +115,14 @@ fn health_and_status_have_every_field_of_the_contract() {
     }
     let component = json!({"status": "healthy", "score": 100, "detail": {}});
     let names = [
-        "memory", "cpu", "heartbeat", "models", "runtime", "database", "registry", "edge",
+        "memory",
+        "cpu",
+        "heartbeat",
+        "models",
+        "runtime",
+        "database",
+        "registry",
+        "edge",
     ];
     let components: BTreeMap<&str, &Value> = names.map(|name| (name, &component)).into();
     let status = json!({
@@ -131,7 +144,9 @@ fn an_actor_in_the_status_has_every_field_of_the_contract() {
     });
     let status = serde_json::to_value(status_of(&healthy_facts(), 0, tree::exhibits())).unwrap();
     let children = status["actors"][0]["children"].as_array().unwrap();
-    let loader = children.iter().find(|actor| actor["name"] == "model_loader");
+    let loader = children
+        .iter()
+        .find(|actor| actor["name"] == "model_loader");
     assert_has_all_of(&theirs, loader.unwrap());
     assert_eq!(loader.unwrap()["last_exit"]["reason"], "panic");
 }

@@ -36,7 +36,11 @@ fn spec() -> SupervisorSpec {
     });
     let (metrics, _) = ChildSpec::actor("metrics", |_| Calm);
     SupervisorSpec::new("root")
-        .child(heartbeat.significance(Significance::Significant).tick(SECOND))
+        .child(
+            heartbeat
+                .significance(Significance::Significant)
+                .tick(SECOND),
+        )
         .child(
             loader
                 .significance(Significance::Significant)

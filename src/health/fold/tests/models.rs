@@ -19,7 +19,10 @@ fn the_only_model_must_be_usable_and_recovering_in_its_budget_is() {
         assert_eq!(against(&facts).is_empty(), loaded, "{state}");
         assert_eq!(overall(&facts, &rules()).grade, grade, "{state}");
         if !loaded {
-            assert_eq!(against(&facts), [format!("models_loaded: surface is {state}")]);
+            assert_eq!(
+                against(&facts),
+                [format!("models_loaded: surface is {state}")]
+            );
         }
     }
 }
@@ -53,7 +56,10 @@ fn a_required_model_that_is_not_there_is_missed_by_name() {
         },
         ..healthy_facts()
     };
-    assert_eq!(against(&facts), ["models_loaded: surface is required and not there"]);
+    assert_eq!(
+        against(&facts),
+        ["models_loaded: surface is required and not there"]
+    );
     assert_eq!(overall(&facts, &rules()).score, 0);
 }
 
@@ -63,10 +69,16 @@ fn of_several_models_of_which_none_is_required_one_must_be_usable() {
     assert_eq!(against(&of(State::Ready, State::Failed)), [""; 0]);
     assert_eq!(against(&of(State::Loading, State::Degraded)), [""; 0]);
     let loading = of(State::Loading, State::Failed);
-    assert_eq!(against(&loading), ["models_loaded: a is loading; b is failed"]);
+    assert_eq!(
+        against(&loading),
+        ["models_loaded: a is loading; b is failed"]
+    );
     assert_eq!(overall(&loading, &rules()).grade, Grade::Degraded);
     let failed = of(State::Failed, State::Failed);
-    assert_eq!(against(&failed), ["models_loaded: a is failed; b is failed"]);
+    assert_eq!(
+        against(&failed),
+        ["models_loaded: a is failed; b is failed"]
+    );
     assert_eq!(overall(&failed, &rules()).grade, Grade::Unhealthy);
 }
 
@@ -99,7 +111,10 @@ fn a_model_that_is_there_must_be_usable_also_where_none_is_needed() {
         ..rules()
     };
     let facts = with_models(vec![required(model("surface", State::Failed))]);
-    assert_eq!(ready(&facts, &content).reasons(), ["models_loaded: surface is failed"]);
+    assert_eq!(
+        ready(&facts, &content).reasons(),
+        ["models_loaded: surface is failed"]
+    );
 }
 
 #[test]
@@ -138,7 +153,10 @@ fn before_the_first_look_at_the_folder_nothing_is_known_and_nothing_is_missed() 
         ..at_the_start(SECOND)
     };
     let reasons = against(&facts);
-    assert_eq!(reasons[0], "models_loaded: the model folder is being looked at");
+    assert_eq!(
+        reasons[0],
+        "models_loaded: the model folder is being looked at"
+    );
     assert_eq!(reasons.len(), 3, "{reasons:?}");
     assert!(reasons[2].starts_with("starting"), "{reasons:?}");
     // It is on its way up, which is nothing to wake anybody for.

@@ -183,16 +183,29 @@ proptest! {
 }
 
 fn compare(before: &Facts, after: &Facts, rules: &Rules) -> Result<(), TestCaseError> {
-    prop_assert!(!live(after, rules).holds() || live(before, rules).holds(), "became alive");
+    prop_assert!(
+        !live(after, rules).holds() || live(before, rules).holds(),
+        "became alive"
+    );
     let (was, is) = (ready(before, rules), ready(after, rules));
     prop_assert!(!is.holds() || was.holds(), "became ready");
     for (was, is) in was.all_checks().iter().zip(is.all_checks()) {
         prop_assert!(!is.holds || was.holds, "{} began to hold", is.name);
     }
     let (was, is) = (overall(before, rules), overall(after, rules));
-    prop_assert!(is.score <= was.score, "the score rose from {} to {}", was.score, is.score);
+    prop_assert!(
+        is.score <= was.score,
+        "the score rose from {} to {}",
+        was.score,
+        is.score
+    );
     for ((name, was), (_, is)) in was.components.iter().zip(is.components) {
-        prop_assert!(is.score <= was.score, "{name} rose from {} to {}", was.score, is.score);
+        prop_assert!(
+            is.score <= was.score,
+            "{name} rose from {} to {}",
+            was.score,
+            is.score
+        );
     }
     Ok(())
 }

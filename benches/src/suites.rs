@@ -1,0 +1,56 @@
+//! One suite for each promise.
+
+mod actor;
+mod health;
+mod memory;
+mod predict;
+mod start;
+mod worker;
+
+use clap::ValueEnum;
+
+use crate::report::Report;
+use crate::server::Places;
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// Predictions a second, and CPU time for each, against the bare server.
+    Predict,
+    /// From the death of a worker to the next answer.
+    Worker,
+    /// From the panic of an actor to its replacement.
+    Actor,
+    /// From the start of the process to the first answers.
+    Start,
+    /// Resident memory of the server.
+    Memory,
+    /// Latency of the liveness probe: idle, saturated, throttled.
+    Health,
+}
+
+// === impl Suite ===
+
+impl Suite {
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Predict => "predict: against a bare server",
+            Self::Worker => "worker: killed, and the next answer",
+            Self::Actor => "actor: panic, and its replacement",
+            Self::Start => "start: to the first answers",
+            Self::Memory => "memory: of the server process",
+            Self::Health => "health: latency of the liveness probe",
+        }
+    }
+
+    pub(crate) fn run(self, places: &Places) -> anyhow::Result<Report> {
+        match self {
+            Self::Predict => predict::run(places),
+            Self::Worker => worker::run(places),
+            Self::Actor => actor::run(places),
+            Self::Start => start::run(places),
+            Self::Memory => memory::run(places),
+            Self::Health => health::run(places),
+        }
+    }
+}

@@ -127,10 +127,10 @@ impl ModelFacts {
         self.all.is_empty() && self.missing.is_empty()
     }
 
-    /// Tells whether it is known that nothing here will ever be run. A folder that nobody has
-    /// looked at, or that cannot be read, may hold anything.
+    /// Tells whether it is known that there is no model, and none is needed. A folder that nobody
+    /// has looked at, or that cannot be read, may hold anything.
     #[must_use]
-    pub fn nothing_to_run(&self, require_model: bool) -> bool {
+    pub fn none_needed(&self, require_model: bool) -> bool {
         let none = self.scanned && self.source_problem.is_none() && self.none_configured();
         !self.served_here || (none && !require_model)
     }

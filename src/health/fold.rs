@@ -183,7 +183,7 @@ pub fn ready(facts: &Facts, rules: &Rules) -> Readiness {
     let checks = vec![
         memory_available(facts),
         models_loaded(facts, rules),
-        runtime_available(facts, rules),
+        runtime_available(facts),
     ];
     let mut others = Vec::new();
     if !facts.started {
@@ -239,7 +239,7 @@ fn memory_available(facts: &Facts) -> Check {
 
 fn models_loaded(facts: &Facts, rules: &Rules) -> Check {
     let models = &facts.models;
-    let reason = if models.nothing_to_run(rules.require_model) {
+    let reason = if models.none_needed(rules.require_model) {
         String::new()
     } else if models.not_known_yet() {
         "the model folder is being looked at".to_owned()
@@ -259,9 +259,8 @@ fn models_loaded(facts: &Facts, rules: &Rules) -> Check {
     Check::new("models_loaded", reason)
 }
 
-fn runtime_available(facts: &Facts, rules: &Rules) -> Check {
-    let needed = !facts.models.nothing_to_run(rules.require_model);
-    let reason = if needed && facts.runtime.is_none() {
+fn runtime_available(facts: &Facts) -> Check {
+    let reason = if facts.models.served_here && facts.runtime.is_none() {
         "no engine process has loaded a runtime"
     } else {
         ""

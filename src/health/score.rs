@@ -6,7 +6,7 @@
 //! | cpu | up to 80% | evenly to 50 at 100% | never; never required |
 //! | heartbeat | last beat within 3 intervals | evenly to 50 at the stale limit (15 s) | from it on |
 //! | models | every one is ready | 70 when one is degraded, an optional one is not ready, or the model folder cannot be read; 60 while one that has to be usable loads for the first time | one that has to be usable is not: a required one, or all of several of which none is required |
-//! | runtime | an engine process has loaded it, or nothing here needs one | 60 while none has, during the first load | every model failed before it was loaded |
+//! | runtime | an engine process has loaded it | 60 while none has, during the first load | every model failed before it was loaded |
 //! | database | answers | 60 when it does not | never: predictions wait for it |
 //! | registry | not configured | | never |
 //! | edge | every HTTP worker turned within 5 s | 70 when one has not | all have stood still for the limit (30 s) |
@@ -66,7 +66,7 @@ pub(super) fn components(facts: &Facts, rules: &Rules) -> Vec<(&'static str, Com
         ("cpu", make(cpu(facts), false)),
         ("heartbeat", make(heartbeat(facts, rules), true)),
         ("models", make(models(facts, rules), true)),
-        ("runtime", make(runtime(facts, rules), true)),
+        ("runtime", make(runtime(facts), true)),
         ("database", make(database(facts), true)),
         (
             "registry",
@@ -152,7 +152,7 @@ fn models_score(facts: &Facts, rules: &Rules) -> u8 {
         return 60;
     }
     let needed = models.needed();
-    let nothing_at_all = models.none_configured() && !models.nothing_to_run(rules.require_model);
+    let nothing_at_all = models.none_configured() && !models.none_needed(rules.require_model);
     let loading = needed.iter().filter(|m| is_first_load(m.state)).count();
     let lost = if needed.iter().any(|m| m.required) {
         loading < needed.len()
@@ -179,8 +179,8 @@ fn is_first_load(state: ModelState) -> bool {
     )
 }
 
-fn runtime(facts: &Facts, rules: &Rules) -> (u8, Value) {
-    if facts.models.nothing_to_run(rules.require_model) {
+fn runtime(facts: &Facts) -> (u8, Value) {
+    if !facts.models.served_here {
         return (100, json!({"state": "not_used_here"}));
     }
     let models = &facts.models.all;

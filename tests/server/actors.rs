@@ -2,13 +2,14 @@
 //! harmless and counted.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
 #[cfg(target_os = "linux")]
 use crate::harness::processes::threads;
 use crate::harness::watch::LivenessWatch;
-use crate::harness::{Server, Setup};
+use crate::harness::{Server, Setup, load};
 
 const METRICS: &str = "metrics";
 
@@ -78,8 +79,14 @@ fn panic_heals(name: &str, below: &[&str]) {
     let server = server();
     let watch = LivenessWatch::start(&server);
     let before = generations(&server);
-    assert_eq!(server.fault(name, "panic", 1, None).status, 200);
-    server.assert_predicts();
+    let answered = AtomicUsize::new(0);
+    let complaints = std::thread::scope(|scope| {
+        let load = scope.spawn(|| load::run(&server, 4, 50, &answered));
+        server.wait_for("some answers", || answered.load(Ordering::SeqCst) > 10);
+        assert_eq!(server.fault(name, "panic", 1, None).status, 200);
+        load.join().unwrap()
+    });
+    assert!(complaints.is_empty(), "{complaints:#?}");
     let actor = server.wait_for_actor(name, "back", |actor| {
         actor["generation"] == before[name] + 1 && actor["state"] == "running"
     });
@@ -90,7 +97,6 @@ fn panic_heals(name: &str, below: &[&str]) {
         actor["last_exit"]["at"].as_str().unwrap().ends_with('Z'),
         "{actor:#}"
     );
-    server.assert_predicts();
     server.wait_all_workers();
     server.wait_ready();
     server.assert_predicts();

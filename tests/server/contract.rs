@@ -8,6 +8,8 @@ mod onnx;
 mod probes;
 pub mod steady;
 
+pub use evaluation::{mend, with_a_corrupt_model};
+
 use crate::harness::{Answer, new_agent};
 
 /// Sends a request without a body, with these headers.
@@ -23,6 +25,9 @@ pub fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
 /// Returns the value of a sample in Prometheus' text, by its name with its labels.
 pub fn sample(metrics: &str, series: &str) -> Option<f64> {
     let mut lines = metrics.lines().filter(|line| !line.starts_with('#'));
-    let line = lines.find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series))?;
+    let line = lines.find(|line| {
+        line.rsplit_once(' ')
+            .is_some_and(|(name, _)| name == series)
+    })?;
     line.rsplit_once(' ')?.1.parse().ok()
 }

@@ -32,6 +32,15 @@ fn a_folder_that_cannot_be_written_stops_nothing_but_the_log_until_it_is_mended(
     let watch = LivenessWatch::start(&server);
     assert_serves_on_without(&server, "opening");
     assert_eq!(server.get("/ready").json()["db_initialized"], false);
+    for path in ["/stats", "/predictions"] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 503, "{path}: {}", answer.text());
+        assert!(
+            answer.headers.contains_key("retry-after"),
+            "{path}: {:?}",
+            answer.headers
+        );
+    }
     disk.mend();
     wait_until_logging(&server);
     watch.assert_always_alive();

@@ -30,11 +30,17 @@ struct Watch<'a> {
 
 impl Client {
     fn of(server: &Server) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let address = format!("http://127.0.0.1:{}", server.grpc_port);
         let endpoint = Endpoint::from_shared(address).unwrap().timeout(PATIENCE);
         let channel = runtime.block_on(async { endpoint.connect_lazy() });
-        Self { runtime, client: HealthClient::new(channel) }
+        Self {
+            runtime,
+            client: HealthClient::new(channel),
+        }
     }
 
     fn check(&self, service: &str) -> Result<ServingStatus, Status> {
@@ -53,7 +59,10 @@ impl Client {
     fn watch(&self, service: &str) -> Watch<'_> {
         let mut client = self.client.clone();
         let stream = self.runtime.block_on(client.watch(request(service)));
-        Watch { of: &self.runtime, changes: stream.unwrap().into_inner() }
+        Watch {
+            of: &self.runtime,
+            changes: stream.unwrap().into_inner(),
+        }
     }
 }
 
@@ -63,8 +72,13 @@ impl Watch<'_> {
     /// Waits for the next status that is not `last`.
     fn next_after(&mut self, last: Option<ServingStatus>) -> ServingStatus {
         loop {
-            let next = self.of.block_on(async { timeout(PATIENCE, self.changes.message()).await });
-            let next = next.expect("a change in time").unwrap().expect("the stream goes on");
+            let next = self
+                .of
+                .block_on(async { timeout(PATIENCE, self.changes.message()).await });
+            let next = next
+                .expect("a change in time")
+                .unwrap()
+                .expect("the stream goes on");
             if Some(next.status()) != last {
                 return next.status();
             }
@@ -73,7 +87,9 @@ impl Watch<'_> {
 }
 
 fn request(service: &str) -> HealthCheckRequest {
-    HealthCheckRequest { service: service.to_owned() }
+    HealthCheckRequest {
+        service: service.to_owned(),
+    }
 }
 
 #[test]
@@ -93,7 +109,9 @@ fn a_ready_server_serves_and_so_does_its_model_and_nobody_else() {
 fn a_server_without_a_usable_model_lives_and_does_not_serve_until_it_is_mended() {
     let server = with_a_corrupt_model("\"1h\"").start();
     let client = Client::of(&server);
-    server.wait_for("the model to fail", || server.status()["models"][0]["state"] == "failed");
+    server.wait_for("the model to fail", || {
+        server.status()["models"][0]["state"] == "failed"
+    });
     client.wait_for(&server, "surface", ServingStatus::NotServing);
     for (service, expected) in [
         ("", ServingStatus::NotServing),
@@ -119,14 +137,18 @@ fn a_model_that_is_taken_away_is_no_service_any_more() {
     client.wait_for(&server, "surface", ServingStatus::Serving);
     std::fs::remove_dir_all(server.dir.path().join("models/surface")).unwrap();
     server.wait_for("the model to be no service", || {
-        client.check("surface").is_err_and(|refused| refused.code() == Code::NotFound)
+        client
+            .check("surface")
+            .is_err_and(|refused| refused.code() == Code::NotFound)
     });
     client.wait_for(&server, "", ServingStatus::NotServing);
 }
 
 #[test]
 fn a_lame_duck_does_not_serve_any_more_and_lives() {
-    let server = Setup::new().set("lifecycle.lame_duck", "\"1h\"").start_ready();
+    let server = Setup::new()
+        .set("lifecycle.lame_duck", "\"1h\"")
+        .start_ready();
     let client = Client::of(&server);
     let mut watch = client.watch("");
     client.wait_for(&server, "", ServingStatus::Serving);
@@ -150,7 +172,9 @@ fn a_lame_duck_does_not_serve_any_more_and_lives() {
 #[test]
 fn a_server_that_was_given_up_is_told_by_liveness() {
     let setup = Setup::new().set("supervision.restarts", "1");
-    let server = setup.set("supervision.backoff_max", "\"100ms\"").start_ready();
+    let server = setup
+        .set("supervision.backoff_max", "\"100ms\"")
+        .start_ready();
     let client = Client::of(&server);
     client.wait_for(&server, "liveness", ServingStatus::Serving);
     server.fault("heartbeat", "panic", 1000, None);
@@ -172,5 +196,4 @@ fn many_watchers_that_come_and_go_do_no_harm() {
     }
     let client = Client::of(&server);
     assert_eq!(client.check("liveness").unwrap(), ServingStatus::Serving);
-
 }

@@ -102,10 +102,110 @@ fn server() -> Server {
 }
 
 #[test]
-fn a_worker_killed_again_and_again_is_rested_and_tried_again() {
+fn workers_killed_over_and_over_under_load_cost_no_request_its_right_answer() {
     let server = Setup::new()
+        .set("models.recovery_floor", "\"1m\"")
+        .set("models.backoff_max", "\"100ms\"")
+        .set("models.retries", "10")
+        .set("supervision.restarts", "1000")
+        .start_ready();
+    server.wait_all_workers();
+    let watch = LivenessWatch::start(&server);
+    let answered = AtomicUsize::new(0);
+    let mut lost = Vec::new();
+    let complaints = std::thread::scope(|scope| {
+        let load = scope.spawn(|| load::run(&server, CLIENTS, EACH, &answered));
+        // As many rounds as one request may lose workers, so that none can lose one too many.
+        for round in 1..=8 {
+            let part = CLIENTS * EACH * round / 10;
+            server.wait_for("a part of the answers", || {
+                answered.load(Ordering::SeqCst) >= part
+            });
+            let workers = server.workers();
+            workers
+                .iter()
+                .for_each(|pid| signal_process(*pid, Signal::KILL));
+            lost.extend(workers);
+        }
+        load.join().unwrap()
+    });
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    server.wait_all_workers();
+    watch.assert_always_alive();
+    assert_only_workers_are_left(&server, &lost);
+}
+
+#[test]
+fn a_worker_that_hangs_is_killed_and_what_it_held_is_answered_by_the_next_one() {
+    let server = one_worker()
+        .set("models.run_timeout", "\"3s\"")
+        .start_ready();
+    let watch = LivenessWatch::start(&server);
+    let hung = server.workers();
+    signal_process(hung[0], Signal::STOP);
+    let complaints = load::run(&server, 4, 5, &AtomicUsize::new(0));
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    let actor = server.expect_actor("worker:surface/0");
+    assert_eq!(actor["generation"], 2, "{actor:#}");
+    assert_eq!(actor["last_exit"]["reason"], "process_lost", "{actor:#}");
+    let message = actor["last_exit"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("signal 9") && message.contains("a batch was out"),
+        "{message}"
+    );
+    watch.assert_always_alive();
+    assert_only_workers_are_left(&server, &hung);
+}
+
+#[test]
+fn an_idle_worker_that_hangs_is_replaced_before_a_request_finds_it() {
+    let server = one_worker()
+        .set("models.self_check_every", "\"200ms\"")
+        .start_ready();
+    let hung = server.workers();
+    signal_process(hung[0], Signal::STOP);
+    let actor = server.wait_for_actor("worker:surface/0", "replaced", |actor| {
+        actor["generation"] == 2 && actor["state"] == "running"
+    });
+    let message = actor["last_exit"]["message"].as_str().unwrap();
+    assert!(message.contains("idle worker was silent"), "{message}");
+    server.assert_predicts();
+    assert_only_workers_are_left(&server, &hung);
+}
+
+#[test]
+fn a_worker_whose_actor_is_blocked_is_replaced_and_what_it_held_is_answered() {
+    let server = one_worker().start_ready();
+    let watch = LivenessWatch::start(&server);
+    let lost = server.workers();
+    assert_eq!(
+        server.fault("worker:surface/0", "block", 1, None).status,
+        200
+    );
+    let complaints = load::run(&server, 4, 5, &AtomicUsize::new(0));
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    let actor = server.expect_actor("worker:surface/0");
+    assert_eq!(
+        (&actor["generation"], &actor["leaked"]),
+        (&2.into(), &1.into()),
+        "{actor:#}"
+    );
+    assert_eq!(actor["last_exit"]["reason"], "hang", "{actor:#}");
+    watch.assert_always_alive();
+    // The thread is lost for good, the process is not.
+    assert_only_workers_are_left(&server, &lost);
+}
+
+/// A server with one worker, whose recovery gets as long as it takes.
+fn one_worker() -> Setup {
+    Setup::new()
         .set("models.workers", "1")
         .set("models.recovery_floor", "\"1m\"")
+}
+
+#[test]
+fn a_worker_killed_again_and_again_is_rested_and_tried_again() {
+    let server = one_worker()
         .set("models.backoff_max", "\"100ms\"")
         .set("supervision.restarts", "2")
         .set("supervision.cool_down", "\"300ms\"")

@@ -65,6 +65,21 @@ fn a_heart_that_cannot_be_healed_is_given_up_and_liveness_says_so() {
 }
 
 #[test]
+fn a_heart_that_blocks_one_thread_after_the_other_is_given_up_at_the_cap() {
+    let server = Setup::new()
+        .set("supervision.handle_timeout", "\"2s\"")
+        .set("supervision.leak_cap", "2")
+        .set("supervision.restarts", "1000")
+        .set("supervision.within", "\"1h\"")
+        .start_ready();
+    server.fault("heartbeat", "block", 1000, None);
+    let reason = assert_becomes_dead(&server, "heartbeat was given up");
+    assert!(reason.contains("too many threads"), "{reason}");
+    assert_eq!(server.expect_actor("heartbeat")["leaked"], 2);
+    server.assert_predicts();
+}
+
+#[test]
 fn a_loader_that_cannot_be_healed_is_given_up_and_liveness_says_so() {
     let server = Setup::new()
         .set("supervision.restarts", "2")

@@ -7,15 +7,19 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod actors;
+mod contract;
 mod database;
 mod durability;
 mod ending;
 #[cfg(target_os = "linux")]
 mod footprint;
+mod grpc_health;
 mod harness;
 mod healing;
 mod liveness;
 mod models;
 mod predict;
+mod prometheus;
 mod roles;
+mod seeds;
 mod starting;

@@ -37,7 +37,9 @@ fn assert_has_all_of(theirs: &Value, ours: &Value) {
     match (theirs, ours) {
         (Value::Object(theirs), Value::Object(all)) => {
             for (key, value) in theirs {
-                let ours = all.get(key).unwrap_or_else(|| panic!("no {key:?} in {ours:#}"));
+                let ours = all
+                    .get(key)
+                    .unwrap_or_else(|| panic!("no {key:?} in {ours:#}"));
                 assert_has_all_of(value, ours);
             }
         }
@@ -66,6 +68,7 @@ fn metrics(server: &Server) -> String {
 #[test]
 fn every_call_of_the_first_document_is_answered_with_200_by_a_ready_server() {
     let server = Setup::new().start_ready();
+    server.wait_all_workers();
     for path in KUBERNETES {
         let answer = server.get(path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
@@ -83,7 +86,10 @@ fn every_call_of_the_first_document_is_answered_with_200_by_a_ready_server() {
     for check in checks.as_object().unwrap().keys() {
         assert_eq!(ready["checks"][check], true, "{check}: {ready}");
     }
-    assert_eq!((&ready["ready"], &ready["message"]), (&json!(true), &json!("Ready")));
+    assert_eq!(
+        (&ready["ready"], &ready["message"]),
+        (&json!(true), &json!("Ready"))
+    );
     // "General health status with heartbeat monitoring", and "full health breakdown with scores".
     let health = json!({"status": "healthy", "last_heartbeat": time, "heartbeat_age_seconds": 0.5});
     assert_has_all_of(&health, &curl(&server, "/api/health", 200));
@@ -91,17 +97,26 @@ fn every_call_of_the_first_document_is_answered_with_200_by_a_ready_server() {
     assert_has_all_of(&health, &status);
     assert!(status["score"].as_u64().unwrap() >= 80, "{status:#}");
     let mut timestamps = ["timestamp", "last_heartbeat"].map(|key| status[key].as_str().unwrap());
-    assert!(timestamps.iter_mut().all(|time| time.ends_with('Z')), "{timestamps:?}");
+    assert!(
+        timestamps.iter_mut().all(|time| time.ends_with('Z')),
+        "{timestamps:?}"
+    );
 }
 
 #[test]
 fn a_server_that_is_not_ready_answers_as_the_first_document_shows() {
     let server = Setup::without_models().start();
     server.wait_for("the first look at the folder", || {
-        server.get("/api/health/ready").text().contains("there is no model")
+        server
+            .get("/api/health/ready")
+            .text()
+            .contains("there is no model")
     });
     let ready = curl(&server, "/api/health/ready", 503);
-    assert_eq!((&ready["ready"], &ready["message"]), (&json!(false), &json!("Not ready")));
+    assert_eq!(
+        (&ready["ready"], &ready["message"]),
+        (&json!(false), &json!("Not ready"))
+    );
     assert_eq!(ready["checks"]["models_loaded"], false);
     assert_eq!(ready["checks"]["memory_available"], true);
     assert!(ready["checks"]["mlx_available"].is_boolean());
@@ -119,13 +134,19 @@ fn every_metric_of_the_first_document_is_one_line_with_a_number() {
             assert_eq!(answer.status, 200);
             for name in METRICS {
                 let value = sample(&answer.text(), name);
-                assert!(value.is_some_and(f64::is_finite), "{name} at {path}: {value:?}");
+                assert!(
+                    value.is_some_and(f64::is_finite),
+                    "{name} at {path}: {value:?}"
+                );
             }
         }
     }
     let before = metrics(&server);
     assert_eq!(sample(&before, "impetus_health_status"), Some(1.0));
-    assert_eq!(sample(&before, "impetus_consecutive_health_failures"), Some(0.0));
+    assert_eq!(
+        sample(&before, "impetus_consecutive_health_failures"),
+        Some(0.0)
+    );
     assert_eq!(sample(&before, "impetus_models_loaded"), Some(1.0));
     assert_eq!(sample(&before, "impetus_requests_total"), Some(0.0));
     let memory = sample(&before, "impetus_memory_usage_percent").unwrap();
@@ -133,7 +154,11 @@ fn every_metric_of_the_first_document_is_one_line_with_a_number() {
 
     server.assert_predicts();
     let after = metrics(&server);
-    assert_eq!(sample(&after, "impetus_requests_total"), Some(1.0), "probes are no requests");
+    assert_eq!(
+        sample(&after, "impetus_requests_total"),
+        Some(1.0),
+        "probes are no requests"
+    );
     assert!(sample(&after, "impetus_average_latency_ms").unwrap() > 0.0);
 }
 
@@ -158,7 +183,10 @@ fn every_call_of_the_second_document_to_the_inference_service_is_answered() {
         "predictions_served": 1, "errors": 0, "last_prediction": "…", "timestamp": "…",
     });
     assert_has_all_of(&example, &ready);
-    assert_eq!((&ready["status"], &ready["predictions_served"]), (&json!("ready"), &json!(1)));
+    assert_eq!(
+        (&ready["status"], &ready["predictions_served"]),
+        (&json!("ready"), &json!(1))
+    );
 
     let text = metrics(&server);
     let labels = "{model=\"surface\",stage=\"none\"}";
@@ -169,13 +197,19 @@ fn every_call_of_the_second_document_to_the_inference_service_is_answered() {
         ("inference_errors_total", 0.0),
     ];
     for (name, value) in expected {
-        assert_eq!(sample(&text, &format!("{name}{labels}")), Some(value), "{name}");
+        assert_eq!(
+            sample(&text, &format!("{name}{labels}")),
+            Some(value),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn every_call_of_the_second_document_to_the_logging_service_is_answered() {
-    let server = Setup::without_models().set("role", "\"logging\"").start_ready();
+    let server = Setup::without_models()
+        .set("role", "\"logging\"")
+        .start_ready();
     server.wait_for("the database", || server.get("/ready").status == 200);
     for path in SERVICE {
         assert_eq!(server.get(path).status, 200, "{path}");
@@ -217,8 +251,14 @@ fn a_service_that_is_not_ready_says_why_as_the_second_document_asks() {
         server.get("/ready").text().contains("there is no model")
     });
     let ready = curl(&server, "/ready", 503);
-    assert_eq!((&ready["status"], &ready["model_loaded"]), (&json!("not_ready"), &json!(false)));
-    assert!(ready["reason"].as_str().unwrap().starts_with("no model"), "{ready}");
+    assert_eq!(
+        (&ready["status"], &ready["model_loaded"]),
+        (&json!("not_ready"), &json!(false))
+    );
+    assert!(
+        ready["reason"].as_str().unwrap().starts_with("no model"),
+        "{ready}"
+    );
     assert_eq!(curl(&server, "/health", 200)["status"], "healthy");
     // Metrics are for the time when things go wrong.
     assert!(metrics(&server).contains("impetus_models_loaded 0"));
@@ -228,21 +268,35 @@ fn a_service_that_is_not_ready_says_why_as_the_second_document_asks() {
 fn a_probe_that_is_told_no_leaves_a_warning_with_the_word_health_and_one_told_yes_leaves_none() {
     let server = Setup::without_models().start();
     server.wait_for("the first look at the folder", || {
-        server.get_health("/api/health/ready").text().contains("there is no model")
+        server
+            .get_health("/api/health/ready")
+            .text()
+            .contains("there is no model")
     });
     assert_eq!(server.get("/api/health/live").status, 200);
     assert_eq!(server.get("/ready").status, 503);
     server.wait_for_log("health probe of /ready said no");
     let log = server.log();
     // `kubectl logs … | grep -i health` is what the document has people do.
-    let lines: Vec<Value> = log
+    let found: Vec<Value> = log
         .lines()
         .filter(|line| line.to_lowercase().contains("health"))
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
-    let of = |probe: &str| lines.iter().find(|line| line["probe"] == probe);
-    let refused = of("ready").unwrap_or_else(|| panic!("no line about readiness in {log}"));
-    assert_eq!(refused["level"], "WARN");
-    assert!(refused["reason"].as_str().unwrap().contains("there is no model"), "{refused}");
-    assert!(of("live").is_none(), "a probe that is told yes is nothing to write about");
+    let refused = |line: &&Value| {
+        let reason = line["reason"].as_str().unwrap_or_default();
+        line["level"] == "WARN" && reason.contains("there is no model")
+    };
+    let of = |probe: &'static str| found.iter().filter(move |line| line["probe"] == probe);
+    assert!(of("ready").any(|line| refused(&line)), "{log}");
+    let of_ready = |line: &&Value| line["message"] == "health probe of /ready said no";
+    assert!(
+        found.iter().filter(of_ready).any(|line| refused(&line)),
+        "{log}"
+    );
+    assert_eq!(
+        of("live").count(),
+        0,
+        "a probe that is told yes is nothing to write about"
+    );
 }

@@ -22,6 +22,8 @@ use crate::shared::Shared;
 use crate::tasks::{Spawned, WithTasks};
 use crate::{Actor, ActorError, ActorRef, Birth, Context, ExitReason, Fault, Message};
 
+const MAX_MESSAGE_BYTES: usize = 2048;
+
 /// Messages handled in a row before the executor gets its turn.
 const TURNS_IN_A_ROW: u32 = 64;
 
@@ -113,7 +115,9 @@ async fn live<A: Actor>(conception: Conception<A>, spawned: Spawned) -> ExitReas
     let mut actor = factory(&birth);
     if let Err(error) = actor.started(&mut ctx).await {
         return match error {
-            ActorError::Failed(message) => ExitReason::FailedStart { message },
+            ActorError::Failed(message) => ExitReason::FailedStart {
+                message: concise(message),
+            },
             ActorError::ProcessLost(lost) => ExitReason::ProcessLost(lost),
         };
     }
@@ -283,14 +287,21 @@ impl Drop for ExitGuard {
     }
 }
 
+/// Cuts a message to what a person reads; it is kept on the board and in the history, hundreds of times over.
+fn concise(mut message: String) -> String {
+    let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
+    message.truncate(end);
+    message
+}
+
 fn reason_is_orderly(reason: &ExitReason) -> bool {
     !reason.is_abnormal()
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => (*text).to_owned(),
-        (None, Some(text)) => text.clone(),
+        (Some(text), _) => concise((*text).to_owned()),
+        (None, Some(text)) => concise(text.clone()),
         (None, None) => "a panic without a message".to_owned(),
     }
 }
@@ -310,7 +321,9 @@ async fn yield_once() {
 impl From<ActorError> for ExitReason {
     fn from(error: ActorError) -> Self {
         match error {
-            ActorError::Failed(message) => Self::Error { message },
+            ActorError::Failed(message) => Self::Error {
+                message: concise(message),
+            },
             ActorError::ProcessLost(lost) => Self::ProcessLost(lost),
         }
     }

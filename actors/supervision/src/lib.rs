@@ -44,6 +44,8 @@
 //! time in tests. Ends are state that a supervisor reads, not messages that could be lost. Nothing waits without a
 //! deadline, and nothing waits for an incarnation that has been abandoned.
 
+#![deny(missing_docs)]
+
 mod actor;
 mod actor_ref;
 mod backoff;

@@ -5,7 +5,7 @@
 //! say, tells the decider, and carries out the orders. It waits for nobody: a launch is bounded by the executor, a
 //! stop by a deadline, and abandoning by nothing at all.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +29,12 @@ use watch::{Watched, tell_start};
 /// How often a supervisor looks after its children's deadlines, at least.
 pub(crate) const MAX_POLL: Duration = Duration::from_millis(100);
 
+/// A supervisor that has not turned for longer than this has itself been held up.
+const LONG_GAP: Duration = Duration::from_secs(1);
+
+/// The most that a supervisor that was held up makes allowance for.
+const MAX_ALLOWANCE: Duration = Duration::from_secs(60);
+
 /// How long one turn of a supervisor that is stopping may take.
 const STOP_TURN: Duration = Duration::from_secs(10);
 
@@ -48,12 +54,16 @@ pub(crate) type Answer = Reply<Result<(), SupervisorError>>;
 pub(crate) struct SupervisorActor {
     roster: Arc<Roster>,
     decider: Decider,
-    watched: HashMap<Key, Watched>,
+    /// In the order of the keys, so that the same history leads to the same steps.
+    watched: BTreeMap<Key, Watched>,
     /// Requests that are answered once the child is down and forgotten, or launched anew.
     waiting: Vec<(Key, Answer)>,
     /// Coalesces the nudges of children: one look sees all.
     looking: Arc<AtomicBool>,
     is_root: bool,
+    last_turn: Option<Duration>,
+    /// Nobody is judged to hang before this.
+    judges_from: Duration,
 }
 
 // === impl Request ===
@@ -142,10 +152,24 @@ impl SupervisorActor {
         Self {
             decider: Decider::new(roster.strategy, false),
             roster,
-            watched: HashMap::new(),
+            watched: BTreeMap::new(),
             waiting: Vec::new(),
             looking: Arc::new(AtomicBool::new(false)),
             is_root: false,
+            last_turn: None,
+            judges_from: Duration::ZERO,
+        }
+    }
+
+    /// Makes allowance for time that the supervisor itself did not have: if its own turns stopped (the process was
+    /// frozen, the machine starved) the children's may have too, and get that time back.
+    fn make_allowance(&mut self, now: Duration) {
+        let gap = self
+            .last_turn
+            .map_or(Duration::ZERO, |last| now.saturating_sub(last));
+        self.last_turn = Some(now);
+        if gap > LONG_GAP {
+            self.judges_from = now.saturating_add(gap.min(MAX_ALLOWANCE));
         }
     }
 
@@ -157,6 +181,7 @@ impl SupervisorActor {
             return;
         }
         let now = ctx.clock().now();
+        self.make_allowance(now);
         if self.is_root {
             ctx.shared().board.root_turned();
         }

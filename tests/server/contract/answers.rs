@@ -36,7 +36,11 @@ fn a_request_s_id_is_taken_over_and_one_without_gets_one_of_its_own() {
         for url in urls(&server, path) {
             let given = ask("GET", &url, &[("x-request-id", "probe-1:a.b/c")]);
             assert_eq!(id(&given), "probe-1:a.b/c", "{url}");
-            for headers in [&[][..], &[("x-request-id", "a b")], &[("x-request-id", "<script>")]] {
+            for headers in [
+                &[][..],
+                &[("x-request-id", "a b")],
+                &[("x-request-id", "<script>")],
+            ] {
                 let answer = ask("GET", &url, headers);
                 assert_eq!(id(&answer).len(), 36, "{url}: {:?}", id(&answer));
                 assert!(seen.insert(id(&answer).to_owned()), "an id was given twice");
@@ -44,7 +48,11 @@ fn a_request_s_id_is_taken_over_and_one_without_gets_one_of_its_own() {
         }
     }
     let too_long = "x".repeat(129);
-    let answer = ask("GET", &server.url("/health"), &[("x-request-id", &too_long)]);
+    let answer = ask(
+        "GET",
+        &server.url("/health"),
+        &[("x-request-id", &too_long)],
+    );
     assert_eq!(id(&answer).len(), 36);
 }
 
@@ -52,9 +60,15 @@ fn a_request_s_id_is_taken_over_and_one_without_gets_one_of_its_own() {
 fn what_is_refused_carries_the_request_s_id_as_well() {
     let server = Setup::without_models().start();
     server.wait_for("the first look at the folder", || {
-        server.get("/api/health/ready").text().contains("there is no model")
+        server
+            .get("/api/health/ready")
+            .text()
+            .contains("there is no model")
     });
-    let mine = [("x-request-id", "mine"), ("content-type", "application/json")];
+    let mine = [
+        ("x-request-id", "mine"),
+        ("content-type", "application/json"),
+    ];
     let refused = [
         ("GET", "/api/health/ready", 503),
         ("GET", "/ready", 503),
@@ -64,7 +78,12 @@ fn what_is_refused_carries_the_request_s_id_as_well() {
     ];
     for (method, path, status) in refused {
         let answer = ask(method, &server.url(path), &mine);
-        assert_eq!((answer.status, id(&answer)), (status, "mine"), "{path}: {}", answer.text());
+        assert_eq!(
+            (answer.status, id(&answer)),
+            (status, "mine"),
+            "{path}: {}",
+            answer.text()
+        );
     }
 }
 
@@ -73,7 +92,11 @@ fn every_answer_says_what_it_is() {
     let server = Setup::new().start_ready();
     for path in HEALTH.iter().chain(&SERVICES) {
         for url in urls(&server, path) {
-            assert_eq!(ask("GET", &url, &[]).headers["content-type"], "application/json", "{url}");
+            assert_eq!(
+                ask("GET", &url, &[]).headers["content-type"],
+                "application/json",
+                "{url}"
+            );
         }
     }
     for path in METRICS {
@@ -90,7 +113,10 @@ fn metrics_are_as_asked_for(url: &str) {
         let answer = ask("GET", url, &[("accept", accept)]);
         let kind = &answer.headers["content-type"];
         assert_eq!(answer.status, 200);
-        assert!(kind.starts_with("text/plain; version=0.0.4"), "{url}: {accept}: {kind}");
+        assert!(
+            kind.starts_with("text/plain; version=0.0.4"),
+            "{url}: {accept}: {kind}"
+        );
         assert!(!answer.text().contains("# EOF"));
     }
     for accept in ["application/openmetrics-text", of_prometheus] {
@@ -158,5 +184,7 @@ fn shape(value: &Value) -> BTreeSet<String> {
 /// The series of a scrape without their values.
 fn names(metrics: &str) -> Vec<String> {
     let samples = metrics.lines().filter(|line| !line.starts_with('#'));
-    samples.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+    samples
+        .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
+        .collect()
 }

@@ -3,9 +3,9 @@
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::Value;
 
+use super::ask;
 use super::evaluation::with_a_corrupt_model;
 use super::steady::{steady, steady_metrics};
-use super::ask;
 use crate::harness::{Answer, Server, Setup};
 
 /// A setup in which nothing depends on the machine it runs on.
@@ -79,10 +79,14 @@ fn a_server_with_a_corrupt_model() {
 
 #[test]
 fn a_server_that_was_given_up() {
-    let setup = Setup::new().set("supervision.restarts", "1").set("supervision.within", "\"1h\"");
+    let setup = Setup::new()
+        .set("supervision.restarts", "1")
+        .set("supervision.within", "\"1h\"");
     let server = settled(setup.set("supervision.backoff_max", "\"100ms\""));
     server.fault("heartbeat", "panic", 1000, None);
-    server.wait_for("the verdict", || server.get_health("/api/health/live").status == 503);
+    server.wait_for("the verdict", || {
+        server.get_health("/api/health/live").status == 503
+    });
     for (name, path, status) in [
         ("live_given_up", "/api/health/live", 503),
         ("service_health_given_up", "/health", 500),
@@ -96,17 +100,35 @@ fn a_server_that_was_given_up() {
 #[test]
 fn the_inference_service_alone() {
     let server = settled(Setup::new().set("role", "\"inference\""));
-    assert_json_snapshot!("service_health_inference", body(&server, &server.get("/health")));
-    assert_json_snapshot!("service_ready_inference", body(&server, &server.get("/ready")));
-    assert_snapshot!("metrics_inference", steady_metrics(&server.get("/metrics").text()));
+    assert_json_snapshot!(
+        "service_health_inference",
+        body(&server, &server.get("/health"))
+    );
+    assert_json_snapshot!(
+        "service_ready_inference",
+        body(&server, &server.get("/ready"))
+    );
+    assert_snapshot!(
+        "metrics_inference",
+        steady_metrics(&server.get("/metrics").text())
+    );
 }
 
 #[test]
 fn the_logging_service_alone() {
     let server = settled(Setup::without_models().set("role", "\"logging\""));
-    assert_json_snapshot!("service_health_logging", body(&server, &server.get("/health")));
-    assert_json_snapshot!("service_ready_logging", body(&server, &server.get("/ready")));
-    assert_snapshot!("metrics_logging", steady_metrics(&server.get("/metrics").text()));
+    assert_json_snapshot!(
+        "service_health_logging",
+        body(&server, &server.get("/health"))
+    );
+    assert_json_snapshot!(
+        "service_ready_logging",
+        body(&server, &server.get("/ready"))
+    );
+    assert_snapshot!(
+        "metrics_logging",
+        steady_metrics(&server.get("/metrics").text())
+    );
 }
 
 #[test]
@@ -125,11 +147,14 @@ fn what_the_last_run_left_is_told_by_the_next() {
     first.signal(rustix::process::Signal::TERM);
     assert!(first.wait_exit().success());
     let second = settled(Setup::in_dir(dir));
-    let mut previous = steady(&second.status()["previous_run"], "");
+    let mut previous = steady(&second.status()["previous_run"], "/nowhere");
     previous["version"] = "[version]".into();
     // Which events there were is the business of those who wrote them.
     let events = previous["events"].as_array().unwrap();
-    assert!(events.iter().any(|event| event["kind"] == "started"), "{events:?}");
+    assert!(
+        events.iter().any(|event| event["kind"] == "started"),
+        "{events:?}"
+    );
     previous["events"] = "[events]".into();
     assert_json_snapshot!("previous_run", previous);
 }
@@ -142,9 +167,11 @@ fn in_other_words(value: &Value) -> Value {
             format!("{before}model.onnx [words]").into()
         }
         Value::Array(list) => list.iter().map(in_other_words).collect(),
-        Value::Object(map) => {
-            Value::Object(map.iter().map(|(k, v)| (k.clone(), in_other_words(v))).collect())
-        }
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .map(|(k, v)| (k.clone(), in_other_words(v)))
+                .collect(),
+        ),
         other => other.clone(),
     }
 }

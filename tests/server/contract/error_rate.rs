@@ -24,10 +24,18 @@ fn predict(server: &Server, times: usize, well: bool) {
         let answer = server.post_json("/predict", &json!({"data": [first, 0, 1, 2]}));
         let text = answer.text();
         if well {
-            assert_eq!((answer.status, answer.json()["class"].as_str()), (200, Some("0")), "{text}");
+            assert_eq!(
+                (answer.status, answer.json()["class"].as_str()),
+                (200, Some("0")),
+                "{text}"
+            );
         } else {
             let expected = (500, Some("run_failed"));
-            assert_eq!((answer.status, answer.json()["code"].as_str()), expected, "{text}");
+            assert_eq!(
+                (answer.status, answer.json()["code"].as_str()),
+                expected,
+                "{text}"
+            );
         }
     }
 }
@@ -41,7 +49,11 @@ fn more_than_half_of_ten_failing_makes_the_service_unready_until_few_fail() {
     let server = fussy("\"0s\"");
     predict(&server, 4, true);
     predict(&server, 5, false);
-    assert_eq!(server.get("/ready").status, 200, "nine are too few to judge by");
+    assert_eq!(
+        server.get("/ready").status,
+        200,
+        "nine are too few to judge by"
+    );
     predict(&server, 1, false);
 
     let [ready, mirrored] = server.get_both("/ready");
@@ -49,11 +61,25 @@ fn more_than_half_of_ten_failing_makes_the_service_unready_until_few_fail() {
     assert_eq!((ready.status, mirrored.status), (503, 503), "{body}");
     assert_eq!(body["status"], "not_ready");
     let reason = body["reason"].as_str().unwrap();
-    assert!(reason.contains("error rate: 60% of 10 executions"), "{reason}");
-    assert_eq!((&body["errors"], &body["predictions_served"]), (&json!(6), &json!(4)));
-    assert_eq!((counted(&server, ERRORS), counted(&server, PREDICTIONS)), (6.0, 4.0));
+    assert!(
+        reason.contains("error rate: 60% of 10 executions"),
+        "{reason}"
+    );
+    assert_eq!(
+        (&body["errors"], &body["predictions_served"]),
+        (&json!(6), &json!(4))
+    );
+    assert_eq!(
+        (counted(&server, ERRORS), counted(&server, PREDICTIONS)),
+        (6.0, 4.0)
+    );
     // It is the service that is unready; the process is well, and is not restarted for it.
-    for path in ["/health", "/api/health/live", "/api/health/ready", "/api/health"] {
+    for path in [
+        "/health",
+        "/api/health/live",
+        "/api/health/ready",
+        "/api/health",
+    ] {
         assert_eq!(server.get(path).status, 200, "{path}");
     }
 
@@ -83,7 +109,13 @@ fn a_service_that_became_unready_stays_so_for_the_hold() {
     assert_eq!(server.get("/ready").status, 503);
     predict(&server, 100, true);
     let body = server.get("/ready").json();
-    assert!(body["reason"].as_str().unwrap().contains("error rate: 9% of 110"), "{body}");
+    assert!(
+        body["reason"]
+            .as_str()
+            .unwrap()
+            .contains("error rate: 9% of 110"),
+        "{body}"
+    );
 }
 
 #[test]
@@ -101,13 +133,24 @@ fn the_client_s_own_mistakes_do_not_count() {
             let answer = server.post(path, "application/json", body.as_bytes());
             assert_eq!(answer.status, status, "{body}: {}", answer.text());
         }
-        assert_eq!(server.post("/predict", "image/png", b"no picture").status, 415);
+        assert_eq!(
+            server.post("/predict", "image/png", b"no picture").status,
+            415
+        );
     }
     let ready = server.get("/ready");
-    assert_eq!((ready.status, &ready.json()["errors"]), (200, &json!(0)), "{}", ready.text());
+    assert_eq!(
+        (ready.status, &ready.json()["errors"]),
+        (200, &json!(0)),
+        "{}",
+        ready.text()
+    );
     assert_eq!(counted(&server, ERRORS), 0.0);
     // Nor do they make a failing service look better.
     predict(&server, 10, false);
     let reason = server.get("/ready").json()["reason"].clone();
-    assert!(reason.as_str().unwrap().contains("100% of 10 executions"), "{reason}");
+    assert!(
+        reason.as_str().unwrap().contains("100% of 10 executions"),
+        "{reason}"
+    );
 }

@@ -59,11 +59,21 @@ fn failures_in_a_row_are_counted_while_a_required_model_is_corrupt_and_end_with_
         server.get_health("/api/health").json()["consecutive_failures"].as_u64() >= Some(3)
     });
     let ill = Seen::of(&server);
-    assert_eq!((ill.status, &ill.body["status"]), (503, &json!("unhealthy")));
+    assert_eq!(
+        (ill.status, &ill.body["status"]),
+        (503, &json!("unhealthy"))
+    );
     assert_eq!(ill.health_status, 0.0);
-    assert!(ill.in_a_row >= 3.0 && ill.in_all >= ill.in_a_row - 1.0, "{}", ill.in_a_row);
+    assert!(
+        ill.in_a_row >= 3.0 && ill.in_all >= ill.in_a_row - 1.0,
+        "{}",
+        ill.in_a_row
+    );
     let detail = &server.status()["components"]["models"];
-    assert_eq!((&detail["score"], &detail["status"]), (&json!(0), &json!("unhealthy")));
+    assert_eq!(
+        (&detail["score"], &detail["status"]),
+        (&json!(0), &json!("unhealthy"))
+    );
 
     mend(&server);
     server.wait_for("an evaluation that passes", || {
@@ -86,10 +96,15 @@ fn health_is_evaluated_when_nobody_asks() {
 #[test]
 fn asking_is_no_evaluation() {
     let server = with_a_corrupt_model("\"1h\"").start();
-    server.wait_for("a verdict", || server.get_health("/api/health").status == 503);
+    server.wait_for("a verdict", || {
+        server.get_health("/api/health").status == 503
+    });
     for _ in 0..20 {
         for answer in server.get_both("/api/health/status") {
-            assert_eq!((answer.status, &answer.json()["consecutive_failures"]), (503, &json!(0)));
+            assert_eq!(
+                (answer.status, &answer.json()["consecutive_failures"]),
+                (503, &json!(0))
+            );
         }
     }
     assert_eq!(Seen::of(&server).in_all, 0.0);
@@ -106,10 +121,16 @@ fn a_degraded_server_is_healthy_enough_and_says_what_is_wrong() {
         server.status()["components"]["models"]["detail"]["failed"] == 1
     });
     let seen = Seen::of(&server);
-    assert_eq!((seen.status, &seen.body["status"]), (200, &json!("degraded")));
+    assert_eq!(
+        (seen.status, &seen.body["status"]),
+        (200, &json!("degraded"))
+    );
     assert_eq!((seen.health_status, seen.in_a_row), (1.0, 0.0));
     let status = server.status();
     assert_eq!(status["components"]["models"]["score"], 70, "{status:#}");
     let reason = status["components"]["models"]["detail"]["reasons"]["other"].clone();
-    assert!(reason.as_str().is_some_and(|reason| !reason.is_empty()), "{status:#}");
+    assert!(
+        reason.as_str().is_some_and(|reason| !reason.is_empty()),
+        "{status:#}"
+    );
 }

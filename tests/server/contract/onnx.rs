@@ -55,10 +55,20 @@ pub fn install_fussy_model(models: &Path) {
 }
 
 fn fussy() -> Vec<u8> {
-    let to_int = Message::default().text(1, "to").number(3, INT64).number(20, 2);
+    let to_int = Message::default()
+        .text(1, "to")
+        .number(3, INT64)
+        .number(20, 2);
     let cast = node("Cast", &["x"], "places").message(5, to_int);
-    let table: Vec<u8> = [0.1_f32, 0.2, 0.3, 0.4].iter().flat_map(|n| n.to_le_bytes()).collect();
-    let table = Message::default().number(1, 4).number(2, FLOAT).text(8, "table").bytes(9, &table);
+    let table: Vec<u8> = [0.1_f32, 0.2, 0.3, 0.4]
+        .iter()
+        .flat_map(|n| n.to_le_bytes())
+        .collect();
+    let table = Message::default()
+        .number(1, 4)
+        .number(2, FLOAT)
+        .text(8, "table")
+        .bytes(9, &table);
     let graph = Message::default()
         .message(1, cast)
         .message(1, node("Gather", &["table", "places"], "y"))
@@ -67,11 +77,17 @@ fn fussy() -> Vec<u8> {
         .message(11, four_floats("x"))
         .message(12, four_floats("y"));
     let opset = Message::default().text(1, "").number(2, 17);
-    Message::default().number(1, 8).message(7, graph).message(8, opset).0
+    Message::default()
+        .number(1, 8)
+        .message(7, graph)
+        .message(8, opset)
+        .0
 }
 
 fn node(op: &str, inputs: &[&str], output: &str) -> Message {
-    let inputs = inputs.iter().fold(Message::default(), |node, input| node.text(1, input));
+    let inputs = inputs
+        .iter()
+        .fold(Message::default(), |node, input| node.text(1, input));
     inputs.text(2, output).text(4, op)
 }
 
@@ -79,5 +95,7 @@ fn four_floats(name: &str) -> Message {
     let dim = |size| Message::default().number(1, size);
     let shape = Message::default().message(1, dim(1)).message(1, dim(4));
     let tensor = Message::default().number(1, FLOAT).message(2, shape);
-    Message::default().text(1, name).message(2, Message::default().message(1, tensor))
+    Message::default()
+        .text(1, name)
+        .message(2, Message::default().message(1, tensor))
 }

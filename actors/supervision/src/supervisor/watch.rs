@@ -87,7 +87,8 @@ impl SupervisorActor {
         // do, as long as it turns.
         let stopping = matches!(self.decider.phase(key), Some(Phase::Stopping { .. }));
         let watches = !stopping || watched.child.spec.nested.is_some();
-        if watches && let Some(overdue) = watched.hung(&link, now) {
+        let judges = watches && now >= self.judges_from;
+        if judges && let Some(overdue) = watched.hung(&link, now) {
             return self.on_hang(key, &link, overdue, ctx);
         }
         let stage = link.stage();
@@ -113,7 +114,8 @@ impl SupervisorActor {
             watched.link = None;
             if let Some(since) = watched.stopping_since.take() {
                 let took = now.saturating_sub(since);
-                ctx.shared().note_stopped(link.fence().id(), true, took);
+                ctx.shared()
+                    .note_stopped(link.fence().id(), !reason.is_abnormal(), took);
                 kind = EventKind::Stopped;
             }
         }

@@ -1,6 +1,12 @@
 //! An actor that stops making progress is abandoned and replaced, whatever it is doing. Under virtual time: stalls.
 
-use impetus_supervision::{ActorState, AskError, EventKind, ExitReason, SupervisorSpec};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use impetus_supervision::{
+    ActorState, AskError, BoxFuture, Clock, EventKind, ExitReason, SupervisorSpec, TestClock,
+    TestExecutor,
+};
 
 use crate::support::{Deed, Diary, Moment, Msg, SOON, World, millis, probe, scripted, secs};
 
@@ -175,4 +181,67 @@ fn a_stalled_supervisor_is_abandoned_with_its_children_and_replaced() {
     assert_eq!((world.generation("a"), world.last_exit("a")), (2, "killed"));
     assert_eq!(world.executor.run_until(a_ref.ask(Msg::Total, SOON)), Ok(0));
     assert_eq!(diary.with("dropped"), ["a dropped 1"]);
+}
+
+/// A clock that can jump, as the monotonic clock seems to when the whole process has been frozen.
+struct Jumping {
+    inner: Arc<TestClock>,
+    jumped: Mutex<Duration>,
+}
+
+impl Clock for Jumping {
+    fn now(&self) -> Duration {
+        self.inner.now() + *self.jumped.lock().unwrap()
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.inner.wall()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.inner.sleep(duration)
+    }
+}
+
+#[test]
+fn a_process_that_was_frozen_as_a_whole_takes_nobody_for_hung() {
+    let diary = Diary::default();
+    let (a, a_ref) = probe("a", &diary);
+    let executor = TestExecutor::new();
+    let clock = Arc::new(Jumping {
+        inner: executor.clock(),
+        jumped: Mutex::default(),
+    });
+    let builder = executor
+        .system()
+        .clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let running = builder.start(SupervisorSpec::new("root").child(a)).unwrap();
+    executor.settle();
+    a_ref.try_send(Msg::Work(secs(4))).unwrap();
+    executor.advance(secs(2));
+
+    *clock.jumped.lock().unwrap() = secs(30);
+    executor.advance(secs(3));
+
+    assert_eq!(diary.with("worked"), ["a worked 1"]);
+    // What really hangs is still found, once the lost time has been given back.
+    a_ref.try_send(Msg::Stall).unwrap();
+    executor.advance(secs(40));
+    let status = running.board().get(&"a".into()).unwrap();
+    assert_eq!(status.generation.get(), 2);
+}
+
+#[test]
+fn a_message_of_megabytes_is_cut_before_it_is_kept() {
+    let diary = Diary::default();
+    let (a, a_ref) = probe("a", &diary);
+    let world = World::start(SupervisorSpec::new("root").child(a));
+
+    world.send(
+        &a_ref,
+        Msg::Run(Box::new(|_| panic!("{}", "é".repeat(1_000_000)))),
+    );
+
+    let reason = world.status("a").last_exit.unwrap().reason.to_string();
+    assert_eq!(reason.len(), 2048);
 }

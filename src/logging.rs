@@ -4,10 +4,10 @@
 //! never mixes with them.
 //!
 //! **Whose line it is.** Supervision runs every incarnation inside a span
-//! `actor{name, generation}`. Both forms repeat the fields of all spans around
+//! `actor{id, generation}`. Both forms repeat the fields of all spans around
 //! an event on its line. The JSON form lays them flat beside the event's own
 //! fields, so that `actor` and `generation` are columns; a span's field called
-//! `name` becomes the span's own name (`actor`), and where two spans have the
+//! `id` becomes the span's own name (`actor`), and where two spans have the
 //! same field the inner one counts.
 //!
 //! **A reader that hangs.** A pipe that nobody empties blocks its writer, and a

@@ -31,7 +31,12 @@ fn sources() -> Vec<(String, String)> {
     files
         .into_iter()
         .map(|path| {
-            let name = path.strip_prefix(repo()).unwrap().to_str().unwrap().to_owned();
+            let name = path
+                .strip_prefix(repo())
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
             let text = fs::read_to_string(&path).unwrap();
             (name, text)
         })
@@ -41,7 +46,10 @@ fn sources() -> Vec<(String, String)> {
 /// Returns the section of ARCHITECTURE.md under that heading.
 fn section(heading: &str) -> String {
     let text = fs::read_to_string(repo().join("ARCHITECTURE.md")).unwrap();
-    let after = text.split(&format!("## {heading}\n")).nth(1).expect("the section exists");
+    let after = text
+        .split(&format!("## {heading}\n"))
+        .nth(1)
+        .expect("the section exists");
     after.split("\n## ").next().unwrap().to_owned()
 }
 
@@ -88,14 +96,22 @@ fn every_unsafe_block_says_why_it_is_sound() {
 #[test]
 fn modules_are_files_beside_their_folders() {
     for (name, _) in sources() {
-        assert!(!name.ends_with("/mod.rs"), "{name} should stand beside its folder");
+        assert!(
+            !name.ends_with("/mod.rs"),
+            "{name} should stand beside its folder"
+        );
     }
 }
 
 #[test]
 fn the_architecture_names_every_library_with_its_reason() {
     let listed = section("Libraries");
-    for manifest in ["Cargo.toml", "actors/Cargo.toml", "actors/supervision/Cargo.toml", "engine/Cargo.toml"] {
+    for manifest in [
+        "Cargo.toml",
+        "actors/Cargo.toml",
+        "actors/supervision/Cargo.toml",
+        "engine/Cargo.toml",
+    ] {
         let text = fs::read_to_string(repo().join(manifest)).unwrap();
         let manifest: toml::Table = text.parse().unwrap();
         for library in manifest["dependencies"].as_table().unwrap().keys() {

@@ -1,8 +1,8 @@
 //! One flat JSON object per event.
 //!
-//! The library's own JSON form nests the current span and adds the span's name
-//! under the key `name`, which an actor's span already has: such a line carries
-//! one key twice, and most readers keep the wrong one. Here spans are laid flat.
+//! The library's own JSON form nests spans, so that an actor's name would be
+//! `span.id` in one line and `actor` in another. Here spans are laid flat, and a
+//! span's `id` is written under the span's own name: `actor`.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ where
                 continue;
             };
             for (name, value) in object(of_span) {
-                let name = if name == "name" {
+                let name = if name == "id" {
                     span.name().to_owned()
                 } else {
                     name

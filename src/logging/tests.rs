@@ -49,7 +49,7 @@ fn one_object(work: impl FnOnce()) -> Value {
 #[test]
 fn a_json_line_about_an_actor_has_its_name_and_generation_as_columns() {
     let line = one_object(|| {
-        let _actor = info_span!("actor", name = "db_writer", generation = 3_u64).entered();
+        let _actor = info_span!("actor", id = "db_writer", generation = 3_u64).entered();
         warn!(rows = 32, path = %"data/x.db", "commit failed");
     });
     insta::assert_json_snapshot!(line, { ".timestamp" => "[time]" }, @r#"
@@ -71,8 +71,8 @@ fn a_json_line_about_an_actor_has_its_name_and_generation_as_columns() {
 #[test]
 fn no_json_line_has_a_key_twice() {
     let text = logged(LogFormat::Json, "trace", || {
-        let _actor = info_span!("actor", name = "a", generation = 1).entered();
-        let _model = info_span!("model", name = "m", level = 7, generation = 9).entered();
+        let _actor = info_span!("actor", id = "a", generation = 1).entered();
+        let _model = info_span!("model", id = "m", level = 7, generation = 9).entered();
         info!(
             name = "event",
             target = "x",
@@ -100,13 +100,13 @@ fn no_json_line_has_a_key_twice() {
 #[test]
 fn a_human_line_about_an_actor_has_its_name_and_generation() {
     let text = logged(LogFormat::Human, "info", || {
-        let _actor = info_span!("actor", name = "db_writer", generation = 3_u64).entered();
+        let _actor = info_span!("actor", id = "db_writer", generation = 3_u64).entered();
         info!(rows = 32, "committed");
     });
     // The test may be run from a terminal, and is then in colour.
     let text = anstream::adapter::strip_str(&text).to_string();
     assert!(
-        text.contains("actor{name=\"db_writer\" generation=3}"),
+        text.contains("actor{id=\"db_writer\" generation=3}"),
         "{text}"
     );
     assert!(text.contains("committed rows=32"), "{text}");
@@ -124,7 +124,7 @@ fn a_panic_is_a_line_that_carries_the_actor_it_happened_in() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(log_panic));
     let text = logged(LogFormat::Json, "trace", || {
-        let _actor = info_span!("actor", name = "metrics", generation = 2).entered();
+        let _actor = info_span!("actor", id = "metrics", generation = 2).entered();
         let _ = panic::catch_unwind(|| panic!("no figures"));
     });
     panic::set_hook(before);

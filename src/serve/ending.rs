@@ -67,6 +67,9 @@ impl Ending {
         tokio::select! {
             exit = &mut orderly => match exit {
                 Exit::Clean => self.record(&format!("{name} received"), Exit::Clean),
+                Exit::Internal => {
+                    self.record(&format!("{name} received, after giving up"), Exit::Internal)
+                }
                 exit => self.record(&format!("{name} received, and a deadline overrun"), exit),
             },
             again = forced => {
@@ -78,13 +81,16 @@ impl Ending {
 
     async fn end(&self, http: &ServerHandle) -> Exit {
         self.lame_duck().await;
+        let gave_up = self.tree.verdict().is_some();
         let drained = self.drain(http).await;
         let stopped = self.stop().await;
         http.stop(false).await;
-        if drained && stopped {
-            Exit::Clean
-        } else {
+        if !(drained && stopped) {
             Exit::Forced
+        } else if gave_up {
+            Exit::Internal
+        } else {
+            Exit::Clean
         }
     }
 

@@ -24,6 +24,17 @@ fn a_locked_database_stops_nothing_but_the_log_until_it_is_unlocked() {
 }
 
 #[test]
+fn a_locked_database_does_not_hold_up_the_end() {
+    let mut server = Setup::new().start_ready();
+    wait_until_logging(&server);
+    let lock = Lock::take(&server.dir.path().join("data/predictions.db"));
+    assert_serves_on_without(&server, "locked");
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.wait_exit_code(), Some(0));
+    lock.release();
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_stops_nothing_but_the_log_until_it_is_mended() {
     let disk = ReadOnly::new();
     let server = Setup::new()
@@ -109,6 +120,8 @@ fn a_file_that_may_not_grow_stops_nothing_but_the_log() {
         .unwrap()
     };
     limit(Some(512));
+    // The idle database is written to only now and then.
+    assert_refused(&server);
     assert_serves_on_without(&server, "writing");
     limit(None);
     wait_until_logging(&server);

@@ -1,14 +1,16 @@
 //! How a server ends: when it is asked to, when it is asked twice, and when nobody asks.
 
 use std::fs;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::processes::has_ended;
+use crate::harness::processes::{freeze, has_ended, wait_until};
 use crate::harness::{Answer, Server, Setup, load, new_agent, signal_process};
+use crate::liveness::block_a_worker;
 
 const LIVE: &str = "/api/health/live";
 const READY: &str = "/api/health/ready";
@@ -80,10 +82,29 @@ fn sigterm_under_load_is_a_lame_duck_time_in_which_everything_is_answered_and_th
 }
 
 #[test]
+fn after_sigterm_each_answer_closes_its_connection_so_that_clients_go_elsewhere() {
+    let server = Setup::new()
+        .set("lifecycle.lame_duck", "\"10m\"")
+        .start_ready();
+    let sample = &load::requests()[0];
+    let predict = || server.post("/predict", sample.content_type, &sample.body);
+    assert!(!predict().headers.contains_key("connection"));
+    server.signal(Signal::TERM);
+    server.wait_for("not being ready", || server.get_health(READY).status == 503);
+    for answer in [predict(), server.get(READY), server.get("/nowhere")] {
+        let connection = answer.headers.get("connection").map(String::as_str);
+        assert_eq!(connection, Some("close"), "{answer:?}");
+    }
+}
+
+#[test]
 fn what_is_in_flight_at_sigterm_is_answered_before_the_end() {
-    let mut server = Setup::new().set("models.workers", "1").start_ready();
+    let mut server = Setup::new()
+        .set("models.workers", "1")
+        .set("models.max_batch", "1")
+        .start_ready();
     let worker = server.workers()[0];
-    signal_process(worker, Signal::STOP);
+    freeze(worker);
     std::thread::scope(|scope| {
         let held: Vec<_> = (0..4).map(|number| hold(scope, &server, number)).collect();
         wait_until_held(&server, held.len());
@@ -131,7 +152,7 @@ fn a_request_that_outlives_the_drain_deadline_makes_the_end_a_forced_one() {
         .set("lifecycle.drain_timeout", "\"300ms\"")
         .start_ready();
     let worker = server.workers()[0];
-    signal_process(worker, Signal::STOP);
+    freeze(worker);
     std::thread::scope(|scope| {
         let held = hold(scope, &server, 0);
         wait_until_held(&server, 1);
@@ -142,10 +163,7 @@ fn a_request_that_outlives_the_drain_deadline_makes_the_end_a_forced_one() {
     assert_eq!(server.wait_exit_code(), Some(75));
     let reason = last_run(&server)["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("deadline"), "{reason}");
-    assert!(
-        has_ended(worker),
-        "a stopped worker has outlived its server"
-    );
+    wait_until("the stopped worker has ended", || has_ended(worker));
 }
 
 #[test]
@@ -158,7 +176,9 @@ fn workers_end_with_a_server_that_is_killed_and_the_next_start_knows_of_it() {
     assert!(!workers.is_empty());
     server.signal(Signal::KILL);
     server.wait_exit();
-    wait_until_ended(&workers);
+    wait_until("the workers have ended", || {
+        workers.iter().all(|worker| has_ended(*worker))
+    });
 
     let next = Setup::in_dir(Arc::clone(&server.dir)).start_ready();
     let previous = next.status()["previous_run"].clone();
@@ -193,6 +213,66 @@ fn a_server_that_has_given_up_says_so_to_the_next_one() {
         .unwrap()
         .to_owned();
     assert!(reason.contains("heartbeat was given up"), "{reason}");
+}
+
+#[test]
+fn a_server_that_has_given_up_skips_the_lame_duck_time_and_ends_with_a_code_of_its_own() {
+    let mut server = Setup::new()
+        .set("supervision.restarts", "1")
+        .set("supervision.backoff_max", "\"100ms\"")
+        .set("lifecycle.lame_duck", "\"10m\"")
+        .start_ready();
+    server.fault("heartbeat", "panic", 1000, None);
+    server.wait_for("the verdict", || server.get_health(LIVE).status == 503);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit_code(), Some(70));
+}
+
+#[test]
+fn a_thread_that_was_abandoned_does_not_hold_up_the_end() {
+    let mut server = Setup::new()
+        .set("supervision.handle_timeout", "\"2s\"")
+        .start_ready();
+    server.fault("metrics", "block", 1, None);
+    server.wait_for_actor("metrics", "replaced", |actor| {
+        actor["generation"] == 2 && actor["state"] == "running"
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit_code(), Some(0));
+}
+
+#[test]
+fn a_server_whose_http_workers_are_blocked_ends_at_its_deadline() {
+    let mut server = Setup::new()
+        .set("http.workers", "2")
+        .set("lifecycle.drain_timeout", "\"300ms\"")
+        .start_ready();
+    let _blocked: Vec<TcpStream> = (0..4).map(|_| block_a_worker(&server)).collect();
+    server.wait_for("both workers to stand still", || {
+        server.status()["components"]["edge"]["detail"]["standing_still"] == 2
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit_code(), Some(75));
+}
+
+#[test]
+fn a_server_whose_root_is_blocked_ends_at_its_deadline_and_its_workers_with_it() {
+    let mut server = Setup::new()
+        .set("models.shutdown_timeout", "\"300ms\"")
+        .set("lifecycle.stop_timeout", "\"300ms\"")
+        .set("lifecycle.flush_timeout", "\"300ms\"")
+        .start_ready();
+    server.wait_all_workers();
+    let workers = server.workers();
+    server.fault("root", "block", 1, None);
+    server.wait_for("the root to be at it", || {
+        server.expect_actor("root")["progress"]["item"] == "fault"
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit_code(), Some(75));
+    wait_until("the workers have ended", || {
+        workers.iter().all(|worker| has_ended(*worker))
+    });
 }
 
 /// How a client's last request ended.
@@ -249,7 +329,7 @@ fn hold<'scope>(
     })
 }
 
-/// Waits until so many requests are with the model, sent or queued.
+/// Waits until so many requests are with the model, sent (each a batch of its own) or queued.
 fn wait_until_held(server: &Server, requests: usize) {
     server.wait_for("the requests to be held", || {
         let model = server.status()["models"][0].clone();
@@ -262,17 +342,6 @@ fn wait_until_held(server: &Server, requests: usize) {
             .sum();
         queued + batches >= u64::try_from(requests).unwrap()
     });
-}
-
-fn wait_until_ended(workers: &[u32]) {
-    let deadline = std::time::Instant::now() + crate::harness::PATIENCE;
-    while !workers.iter().all(|worker| has_ended(*worker)) {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "workers have outlived their server"
-        );
-        std::thread::park_timeout(std::time::Duration::from_millis(10));
-    }
 }
 
 fn last_run(server: &Server) -> Value {

@@ -6,14 +6,15 @@
 pub mod disks;
 pub mod load;
 pub mod processes;
+mod setup;
 pub mod watch;
+
+pub use setup::{Setup, free_ports};
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,151 +35,12 @@ pub struct Server {
     agent: ureq::Agent,
 }
 
-/// How a server is to be started.
-pub struct Setup {
-    dir: Arc<TempDir>,
-    settings: BTreeMap<String, String>,
-    env: Vec<(String, String)>,
-    prelude: Option<String>,
-}
-
 /// A status code, headers and a body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
-}
-
-// === impl Setup ===
-
-impl Setup {
-    /// A server with the demo model and a data folder of its own.
-    pub fn new() -> Self {
-        let dir = Arc::new(tempfile::tempdir().unwrap());
-        let models = dir.path().join("models");
-        fs::create_dir(&models).unwrap();
-        copy_folder(&repo().join("models/surface"), &models.join("surface"));
-        Self::in_dir(dir)
-    }
-
-    /// A server whose model folder is empty.
-    pub fn without_models() -> Self {
-        let dir = Arc::new(tempfile::tempdir().unwrap());
-        fs::create_dir(dir.path().join("models")).unwrap();
-        Self::in_dir(dir)
-    }
-
-    /// A server on a folder that another one has used.
-    pub fn in_dir(dir: Arc<TempDir>) -> Self {
-        let mut setup = Self {
-            dir,
-            settings: BTreeMap::new(),
-            env: Vec::new(),
-            prelude: None,
-        };
-        setup = setup
-            .set("faults.enabled", "true")
-            .set("lifecycle.lame_duck", "\"100ms\"")
-            .set("models.poll_every", "\"200ms\"")
-            .set("log_level", "\"info\"");
-        setup
-    }
-
-    /// Sets a key; the value is TOML.
-    pub fn set(mut self, key: &str, value: &str) -> Self {
-        self.settings.insert(key.to_owned(), value.to_owned());
-        self
-    }
-
-    /// Sets a variable in the server's environment.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.env.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Has a shell run `line` and then become the server.
-    pub fn after(mut self, line: &str) -> Self {
-        self.prelude = Some(line.to_owned());
-        self
-    }
-
-    pub fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// Starts the server and waits until its health port answers.
-    pub fn start(self) -> Server {
-        let server = self.spawn();
-        server.wait_for("the first answer", || {
-            assert!(
-                !processes::has_ended(server.pid()),
-                "the server has ended:\n{}",
-                server.log()
-            );
-            server.try_get("/api/health/live").is_some()
-        });
-        server
-    }
-
-    /// Starts the server and waits until it is ready.
-    pub fn start_ready(self) -> Server {
-        let server = self.start();
-        server.wait_ready();
-        server
-    }
-
-    /// Starts the server and waits for nothing.
-    pub fn spawn(mut self) -> Server {
-        let [port, health_port, grpc_port] = free_ports();
-        let data = self.dir.path().join("data");
-        let models = self.dir.path().join("models");
-        let defaults = [
-            ("port", port.to_string()),
-            ("health.port", health_port.to_string()),
-            ("grpc.port", grpc_port.to_string()),
-            ("data.dir", toml_text(&data)),
-            ("models.dir", toml_text(&models)),
-            ("runtime.library", toml_text(&runtime_library())),
-            ("log.format", "\"json\"".to_owned()),
-        ];
-        for (key, value) in defaults {
-            self.settings.entry(key.to_owned()).or_insert(value);
-        }
-        let config = self.dir.path().join(format!("config-{port}.toml"));
-        fs::write(&config, toml_of(&self.settings)).unwrap();
-        let mut command = match &self.prelude {
-            None => Command::new(binary()),
-            Some(line) => {
-                let mut shell = Command::new("sh");
-                shell
-                    .args(["-c", &format!("{line}; exec \"$0\" \"$@\"")])
-                    .arg(binary());
-                shell
-            }
-        };
-        let mut child = command
-            .arg("serve")
-            .arg("--config")
-            .arg(&config)
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        keep_log(child.stderr.take().unwrap(), Arc::clone(&log));
-        Server {
-            child,
-            dir: self.dir,
-            port,
-            health_port,
-            grpc_port,
-            log,
-            agent: new_agent(),
-        }
-    }
 }
 
 // === impl Server ===
@@ -501,21 +363,6 @@ pub fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Returns three ports that were free a moment ago.
-pub fn free_ports() -> [u16; 3] {
-    let listeners: [TcpListener; 3] =
-        std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
-}
-
-fn keep_log(stderr: std::process::ChildStderr, log: Arc<Mutex<Vec<String>>>) {
-    std::thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            log.lock().unwrap().push(line);
-        }
-    });
-}
-
 /// Returns the ONNX Runtime library.
 pub fn runtime_library() -> PathBuf {
     let name = if cfg!(target_os = "macos") {
@@ -530,16 +377,4 @@ pub fn runtime_library() -> PathBuf {
         library.display()
     );
     library
-}
-
-fn toml_text(path: &Path) -> String {
-    format!("{:?}", path.to_str().unwrap())
-}
-
-/// Writes dotted keys, which TOML takes as they are.
-fn toml_of(settings: &BTreeMap<String, String>) -> String {
-    settings
-        .iter()
-        .map(|(key, value)| format!("{key} = {value}\n"))
-        .collect()
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 
-use crate::harness::processes::{children, has_ended};
+use crate::harness::processes::{children, freeze, has_ended};
 use crate::harness::watch::LivenessWatch;
 use crate::harness::{Server, Setup, load, signal_process};
 
@@ -142,7 +142,7 @@ fn a_worker_that_hangs_is_killed_and_what_it_held_is_answered_by_the_next_one() 
         .start_ready();
     let watch = LivenessWatch::start(&server);
     let hung = server.workers();
-    signal_process(hung[0], Signal::STOP);
+    freeze(hung[0]);
     let complaints = load::run(&server, 4, 5, &AtomicUsize::new(0));
     assert!(complaints.is_empty(), "{complaints:#?}");
     let actor = server.expect_actor("worker:surface/0");
@@ -163,7 +163,7 @@ fn an_idle_worker_that_hangs_is_replaced_before_a_request_finds_it() {
         .set("models.self_check_every", "\"200ms\"")
         .start_ready();
     let hung = server.workers();
-    signal_process(hung[0], Signal::STOP);
+    freeze(hung[0]);
     let actor = server.wait_for_actor("worker:surface/0", "replaced", |actor| {
         actor["generation"] == 2 && actor["state"] == "running"
     });

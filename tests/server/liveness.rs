@@ -202,7 +202,7 @@ fn assert_becomes_dead(server: &Server, because: &str) -> String {
 }
 
 /// Sends an order that blocks whichever worker takes this connection, and waits for no answer.
-fn block_a_worker(server: &Server) -> TcpStream {
+pub fn block_a_worker(server: &Server) -> TcpStream {
     let order = r#"{"target":"http","fault":"block"}"#;
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     write!(

@@ -66,7 +66,7 @@ enum Life {
     Thread(thread::WorkerThread),
 }
 
-/// What remains of a worker for those who do not own it: enough to kill it, nothing else.
+/// What remains of a worker for those who do not own it: enough to end it, nothing else.
 #[derive(Debug, Clone)]
 pub(super) struct Leash(Option<process::ProcessLeash>);
 
@@ -130,9 +130,10 @@ impl Leash {
         self.0.as_ref().map(process::ProcessLeash::pid)
     }
 
-    pub(super) fn kill(&self) {
+    /// Ends the worker for somebody who cannot do it any more.
+    pub(super) fn end(&self) {
         if let Some(process) = &self.0 {
-            process.kill();
+            process.end();
         }
     }
 }

@@ -101,7 +101,7 @@ impl ModelWorker {
     async fn open(&mut self, ctx: &Context<Self>) -> Result<(), ActorError> {
         let began = Instant::now();
         if let Some(left_behind) = self.model.places[self.index].begin(self.generation) {
-            left_behind.kill();
+            left_behind.end();
         }
         // What older incarnations had out and nobody collected.
         self.model

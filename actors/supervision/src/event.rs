@@ -144,11 +144,13 @@ fn log(event: &Event) {
     } = event;
     match kind {
         EventKind::Fenced | EventKind::BackingOff | EventKind::Failed => {
-            tracing::warn!(%actor, %generation, kind = kind.as_str(), "{message}");
+            tracing::warn!(%actor, generation = generation.get(), kind = kind.as_str(), "{message}");
         }
         EventKind::Escalated => {
-            tracing::error!(%actor, %generation, kind = kind.as_str(), "{message}");
+            tracing::error!(%actor, generation = generation.get(), kind = kind.as_str(), "{message}");
         }
-        _ => tracing::info!(%actor, %generation, kind = kind.as_str(), "{message}"),
+        _ => {
+            tracing::info!(%actor, generation = generation.get(), kind = kind.as_str(), "{message}")
+        }
     }
 }

@@ -102,10 +102,10 @@ fn explain(body: &[u8], error: &serde_json::Error) -> ApiError {
         .unwrap_or_default();
     let around = &line[error.column().saturating_sub(2).min(line.len())..];
     let not_a_number = [
-        &b"NaN"[..],
-        b"-NaN",
-        b"Infinity",
+        &b"-NaN"[..],
+        b"NaN",
         b"-Infinity",
+        b"Infinity",
         b"nan",
         b"inf",
     ]

@@ -147,6 +147,7 @@ fn the_health_port_gives_the_answers_of_the_main_port() {
 #[test]
 fn the_health_port_does_no_work() {
     let server = Setup::new().start_ready();
+    server.wait_for("the database", || server.get("/ready").status == 200);
     for path in ["/api/models/list", "/stats", "/predictions"] {
         let [main, health] = server.get_both(path);
         assert_eq!((main.status, health.status), (200, 404), "{path}");

@@ -70,7 +70,12 @@ fn a_server_with_a_corrupt_model() {
     ] {
         let answer = server.get(path);
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
-        assert_json_snapshot!(name, in_other_words(&body(&server, &answer)));
+        let mut body = in_other_words(&body(&server, &answer));
+        if let Some(model) = body.pointer_mut("/models/0") {
+            // It is tried again and again, and may be met while it is.
+            model["workers"] = "[workers]".into();
+        }
+        assert_json_snapshot!(name, body);
     }
     let components = server.status()["components"].clone();
     let components = steady(&components, server.dir.path().to_str().unwrap());
@@ -156,6 +161,9 @@ fn what_the_last_run_left_is_told_by_the_next() {
         "{events:?}"
     );
     previous["events"] = "[events]".into();
+    // As it was while everything was being stopped.
+    assert!(previous["health"].is_string());
+    previous["health"] = "[status]".into();
     assert_json_snapshot!("previous_run", previous);
 }
 

@@ -1,5 +1,11 @@
 //! What the operating system says about the server and its workers.
 
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::{PATIENCE, signal_process};
+
 /// One line of the process table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -21,6 +27,40 @@ pub fn has_ended(pid: u32) -> bool {
     table()
         .iter()
         .all(|process| process.pid != pid || process.state == 'Z')
+}
+
+/// Stops a process and returns when each of its threads stands still.
+pub fn freeze(pid: u32) {
+    signal_process(pid, Signal::STOP);
+    wait_until("it stands still", || {
+        thread_states(pid).iter().all(|state| *state == 'T')
+    });
+}
+
+/// Waits for something that no server can be asked about.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn thread_states(pid: u32) -> Vec<char> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .flatten();
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok())
+        .filter_map(|stat| stat.rsplit_once(')')?.1.trim().chars().next())
+        .collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn thread_states(pid: u32) -> Vec<char> {
+    let process = table().into_iter().find(|process| process.pid == pid);
+    process.map(|process| process.state).into_iter().collect()
 }
 
 #[cfg(target_os = "linux")]

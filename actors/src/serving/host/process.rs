@@ -48,7 +48,10 @@ pub(super) struct WorkerProcess {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct ProcessLeash(Arc<Process>);
+pub(super) struct ProcessLeash {
+    process: Arc<Process>,
+    reaper: Sender<Order>,
+}
 
 // === impl ProcessHost ===
 
@@ -163,7 +166,10 @@ impl WorkerProcess {
     }
 
     pub(super) fn leash(&self) -> ProcessLeash {
-        ProcessLeash(Arc::clone(&self.process))
+        ProcessLeash {
+            process: Arc::clone(&self.process),
+            reaper: self.reaper.clone(),
+        }
     }
 
     pub(super) async fn ended(&mut self, within: Duration) -> Option<ProcessLost> {
@@ -187,14 +193,8 @@ impl WorkerProcess {
 
 impl Drop for WorkerProcess {
     fn drop(&mut self) {
-        if self.end.is_some() {
-            return;
-        }
-        self.process.kill();
-        if self.process.try_reap().is_none() {
-            // A full channel means that hundreds wait already; the next start of this program's
-            // parent reaps what is left, so nothing is waited for here.
-            let _ = self.reaper.try_send(Order::Reap(Arc::clone(&self.process)));
+        if self.end.is_none() {
+            end(&self.process, &self.reaper);
         }
     }
 }
@@ -203,10 +203,20 @@ impl Drop for WorkerProcess {
 
 impl ProcessLeash {
     pub(super) fn pid(&self) -> u32 {
-        self.0.pid()
+        self.process.pid()
     }
 
-    pub(super) fn kill(&self) {
-        self.0.kill();
+    pub(super) fn end(&self) {
+        end(&self.process, &self.reaper);
+    }
+}
+
+/// Kills a process and sees to it that it is reaped, without waiting for either.
+fn end(process: &Arc<Process>, reaper: &Sender<Order>) {
+    process.kill();
+    if process.try_reap().is_none() {
+        // A full channel means that hundreds wait already; a child that is not reaped here is
+        // reaped with the server's own end.
+        let _ = reaper.try_send(Order::Reap(Arc::clone(process)));
     }
 }

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::ConnectionType;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use tracing::{debug, info};
@@ -33,10 +34,10 @@ pub(super) async fn every(
         // A handler's error becomes an answer here, so that it too carries the id.
         Err(error) => return Err(with_id(error, id)),
     };
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id);
+    response.headers_mut().insert(REQUEST_ID, id);
     if state.is_some_and(|state| state.lifecycle.phase() != Phase::Serving) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let head = response.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
     }
     Ok(response.map_body(move |_, body| super::server::Counted::new(body, in_flight)))
 }

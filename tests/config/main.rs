@@ -1,6 +1,6 @@
 //! The configuration as its users meet it: files, variables, units, bounds, mistakes.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod bounds;
 mod commands;

@@ -4,7 +4,12 @@
 //! on ports from the kernel and ends it by its process id.
 
 // Nothing here is anybody else's interface.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr
+)]
 
 mod actors;
 mod contract;

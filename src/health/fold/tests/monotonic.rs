@@ -68,10 +68,9 @@ fn befall(mut facts: Facts, trouble: &Trouble) -> Facts {
         }
         Trouble::ModelWorse(index, state) => {
             let count = facts.models.all.len().max(1);
-            if let Some(model) = facts.models.all.get_mut(index % count) {
-                if rank(*state) > rank(model.state) {
-                    model.state = *state;
-                }
+            let model = facts.models.all.get_mut(index % count);
+            if let Some(model) = model.filter(|model| rank(*state) > rank(model.state)) {
+                model.state = *state;
             }
         }
         Trouble::ModelMissing => facts.models.missing.push("another".to_owned()),

@@ -71,6 +71,9 @@ pub struct WorkerArgs {
     /// Form of the log
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     pub log_format: LogFormat,
+    /// Library to load before it is asked for
+    #[arg(long, value_name = "FILE")]
+    pub runtime: Option<PathBuf>,
 }
 
 /// Arguments of `impetus check-config`.
@@ -153,7 +156,16 @@ impl WorkerArgs {
             format!("--log-level={}", self.log_level),
             format!("--log-format={}", self.log_format.as_str()),
         ];
-        words.into_iter().map(OsString::from).collect()
+        let runtime = self.runtime.iter().map(|path| {
+            let mut word = OsString::from("--runtime=");
+            word.push(path);
+            word
+        });
+        words
+            .into_iter()
+            .map(OsString::from)
+            .chain(runtime)
+            .collect()
     }
 }
 
@@ -210,6 +222,7 @@ mod tests {
             parent: 4711,
             log_level: "info,impetus_engine=debug".to_owned(),
             log_format: LogFormat::Human,
+            runtime: Some(PathBuf::from("/opt/libonnxruntime.so")),
         };
         let mut words = vec![OsString::from("impetus")];
         words.extend(args.command_line());

@@ -76,6 +76,7 @@ pub fn serve(args: ServeArgs) -> Exit {
 fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
     let config = Arc::new(loaded.config);
     let sockets = Sockets::bind(&config)?;
+    let host = assemble::host(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let wall = Arc::clone(&clock);
     let (recorder, previous) = Recorder::start(RecorderSettings {
@@ -90,6 +91,7 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
         clock,
         config: Arc::clone(&config),
         previous_run: previous,
+        host,
     })?;
     let mut state = parts.state.clone();
     start_health(&config, &state, sockets.health, &recorder)?;

@@ -20,6 +20,7 @@ pub fn work(args: &WorkerArgs) -> Exit {
     };
     let code = engine::main_from_stdin(engine::WorkerArgs {
         parent: args.parent,
+        runtime: args.runtime.clone(),
     });
     if code == 0 {
         Exit::Clean

@@ -24,6 +24,7 @@ use std::any::Any;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
@@ -41,10 +42,12 @@ pub struct WorkerOptions {
 }
 
 /// What the worker process is told on its command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerArgs {
     /// The process that started it; if that is gone already, the worker ends.
     pub parent: u32,
+    /// The library that it will be told to load a model with: it is loaded at once.
+    pub runtime: Option<PathBuf>,
 }
 
 /// Why a worker has ended.
@@ -108,8 +111,12 @@ pub fn run(stream: UnixStream, options: WorkerOptions) -> WorkerExit {
 /// Ties the process's life to that of its parent, lowers its priority, and does not return but
 /// end the process when the connection is closed while a run is in progress.
 pub fn main_from_stdin(args: WorkerArgs) -> i32 {
+    let runtime = args.runtime.clone();
     match prepare(args) {
         Ok(stream) => {
+            if let Some(runtime) = runtime {
+                load_ahead(runtime);
+            }
             let exit = run(stream, WorkerOptions::default());
             tracing::debug!(?exit, "worker ended");
             platform::exit_now(exit.code())
@@ -169,6 +176,17 @@ fn prepare(args: WorkerArgs) -> std::io::Result<UnixStream> {
         tracing::warn!(%error, "priority not lowered");
     }
     Ok(stream)
+}
+
+/// Loads the library while the server is still busy with itself. Whether that succeeds is told when
+/// a model is to be loaded.
+fn load_ahead(runtime: PathBuf) {
+    let ahead = thread::Builder::new()
+        .name("load-ahead".into())
+        .spawn(move || OnnxRuntime.start(&runtime).is_ok());
+    if let Err(error) = ahead {
+        tracing::debug!(%error, "library not loaded ahead");
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

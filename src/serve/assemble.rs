@@ -45,6 +45,13 @@ pub(super) struct Given {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: Arc<Config>,
     pub(super) previous_run: Option<Value>,
+    pub(super) host: Option<Host>,
+}
+
+/// What runs workers, and with which library.
+pub(super) struct Host {
+    host: Arc<dyn WorkerHost>,
+    library: PathBuf,
 }
 
 /// What the actors and the health plane share.
@@ -68,6 +75,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         clock,
         config,
         previous_run,
+        host,
     } = given;
     let config = &config;
     let shared = Shared {
@@ -92,8 +100,8 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         root = root.child(settings::healing(config, child)?);
         predlog = Some(log);
     }
-    if config.role.infers() {
-        for child in models(config, &shared)? {
+    if let Some(host) = host {
+        for child in models(config, &shared, host)? {
             root = root.child(child);
         }
     }
@@ -144,7 +152,7 @@ fn heartbeat(config: &Config, shared: &Shared) -> anyhow::Result<ChildSpec> {
         .tick(config.health.heartbeat_interval.get()))
 }
 
-fn models(config: &Config, shared: &Shared) -> anyhow::Result<[ChildSpec; 2]> {
+fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[ChildSpec; 2]> {
     let (models, supervisor) =
         ChildSpec::supervisor(SupervisorSpec::new("models").strategy(Strategy::OneForOne));
     let backoff = settings::backoff(
@@ -157,13 +165,13 @@ fn models(config: &Config, shared: &Shared) -> anyhow::Result<[ChildSpec; 2]> {
             dir: config.models.dir.clone(),
             required: config.models.required.clone(),
             limits: settings::serving(config, cores()),
-            worker: settings::worker(config, library(config)),
+            worker: settings::worker(config, host.library),
             intensity: settings::intensity(config)?,
             backoff,
             cool_down: config.supervision.cool_down.get(),
         },
         catalog: Arc::clone(&shared.catalog),
-        host: host(config)?,
+        host: host.host,
         models: supervisor,
         board: Arc::clone(&shared.board),
         outcomes: Arc::clone(&shared.outcomes),
@@ -176,21 +184,28 @@ fn models(config: &Config, shared: &Shared) -> anyhow::Result<[ChildSpec; 2]> {
     Ok([settings::common(config, models)?, loader])
 }
 
-fn host(config: &Config) -> anyhow::Result<Arc<dyn WorkerHost>> {
-    match config.models.isolation {
+/// Starts what runs workers, if this process has any.
+pub(super) fn host(config: &Config) -> anyhow::Result<Option<Host>> {
+    if !config.role.infers() {
+        return Ok(None);
+    }
+    let library = library(config);
+    let host: Arc<dyn WorkerHost> = match config.models.isolation {
         Isolation::Thread => {
             warn!("models run on threads of the server: a crash of one ends all");
-            Ok(Arc::new(ThreadHost))
+            Arc::new(ThreadHost)
         }
         Isolation::Process => {
             let args = WorkerArgs {
                 parent: std::process::id(),
                 log_level: config.log_level.clone(),
                 log_format: LogSettings::of_server(config).format,
+                runtime: Some(library.clone()),
             };
-            Ok(Arc::new(ProcessHost::start(args.command_line())?))
+            Arc::new(ProcessHost::start(args.command_line())?)
         }
-    }
+    };
+    Ok(Some(Host { host, library }))
 }
 
 /// Finds the runtime. One that is missing is not the end: workers say so, and go on trying, and

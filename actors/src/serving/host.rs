@@ -90,6 +90,13 @@ impl HostedWorker {
         }
     }
 
+    fn is_running(&mut self) -> bool {
+        match &mut self.life {
+            Life::Process(process) => process.is_running(),
+            Life::Thread(_) => true,
+        }
+    }
+
     /// Ends the worker now; a thread that does not listen is left alone.
     pub fn kill(&self) {
         match &self.life {

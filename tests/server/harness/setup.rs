@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -78,18 +78,28 @@ impl Setup {
         self.dir.path()
     }
 
-    /// Starts the server and waits until its health port answers.
+    /// Starts the server and waits until it answers. A port that somebody else has taken since it
+    /// was found free is no failure of the server; then others are tried.
     pub fn start(self) -> Server {
-        let server = self.spawn();
-        server.wait_for("the first answer", || {
-            assert!(
-                !processes::has_ended(server.pid()),
-                "the server has ended:\n{}",
-                server.log()
-            );
-            server.try_get("/api/health/live").is_some()
-        });
-        server
+        let attempt = |_| {
+            let server = self.spawn();
+            // Its own word counts: on a port that was taken, somebody else answers.
+            let runs = || server.log().contains("server runs");
+            server.wait_for("the start or the end", || {
+                runs() || processes::has_ended(server.pid())
+            });
+            if runs() {
+                server.wait_for("the first answer", || {
+                    server.try_get("/api/health/live").is_some()
+                });
+                return Some(server);
+            }
+            server.wait_for_log("impetus: ");
+            let log = server.log();
+            assert!(log.contains("in use"), "the server has ended:\n{log}");
+            None
+        };
+        (0..5).find_map(attempt).expect("free ports")
     }
 
     /// Starts the server and waits until it is ready.
@@ -100,7 +110,7 @@ impl Setup {
     }
 
     /// Starts the server and waits for nothing.
-    pub fn spawn(mut self) -> Server {
+    pub fn spawn(&self) -> Server {
         let [port, health_port, grpc_port] = free_ports();
         let data = self.dir.path().join("data");
         let models = self.dir.path().join("models");
@@ -113,17 +123,18 @@ impl Setup {
             ("runtime.library", toml_text(&runtime_library())),
             ("log.format", "\"json\"".to_owned()),
         ];
+        let mut settings = self.settings.clone();
         for (key, value) in defaults {
-            self.settings.entry(key.to_owned()).or_insert(value);
+            settings.entry(key.to_owned()).or_insert(value);
         }
         let config = self.dir.path().join(format!("config-{port}.toml"));
-        fs::write(&config, toml_of(&self.settings)).unwrap();
+        fs::write(&config, toml_of(&settings)).unwrap();
         let mut child = self.run(&config);
         let log = Arc::new(Mutex::new(Vec::new()));
         keep_log(child.stderr.take().unwrap(), Arc::clone(&log));
         Server {
             child,
-            dir: self.dir,
+            dir: Arc::clone(&self.dir),
             port,
             health_port,
             grpc_port,
@@ -156,12 +167,15 @@ impl Setup {
     }
 }
 
-/// Returns three ports that were free a moment ago. They lie below those that the kernel takes for
-/// outgoing connections, of which the clients of other tests make many.
+/// Returns three ports that were free a moment ago, and that no other test of this process gets.
+/// They lie below those that the kernel takes for outgoing connections, of which the clients of
+/// other tests make many.
 pub fn free_ports() -> [u16; 3] {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let bind = |_| {
-        let random = RandomState::new().build_hasher().finish();
-        let port = 10_000 + u16::try_from(random % 20_000).unwrap();
+        // Test runners give each test a process of its own, or all of them one.
+        let mine = std::process::id() * 31 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + u16::try_from(mine % 22_000).unwrap();
         TcpListener::bind(("127.0.0.1", port)).ok()
     };
     let listeners: [TcpListener; 3] =

@@ -3,6 +3,10 @@
 //! A worker is this very program executed again, never a bare fork. All are started from one
 //! thread that never ends: the kernel's parent-death signal fires when the *thread* that started a
 //! child ends, and actors' threads come and go. The same thread reaps workers whose owner has gone.
+//!
+//! The first worker is started before anybody asks for one, and each loads its library before it
+//! is told to: both run while the server is still busy with itself, which is a third of the time
+//! to readiness.
 
 use std::ffi::OsString;
 use std::io;
@@ -68,6 +72,7 @@ impl ProcessHost {
             arguments,
             reaper: requests.clone(),
             abandoned: Vec::new(),
+            spare: None,
         };
         std::thread::Builder::new()
             .name("worker-spawner".to_owned())
@@ -102,12 +107,16 @@ struct Spawner {
     arguments: Vec<OsString>,
     reaper: Sender<Order>,
     abandoned: Vec<Arc<Process>>,
+    /// Started before anybody asked, so that it loads the library while the server comes up.
+    spare: Option<HostedWorker>,
 }
 
 // === impl Spawner ===
 
 impl Spawner {
     fn run(mut self, orders: &Receiver<Order>) {
+        // An error is met again by whoever asks for a worker.
+        self.spare = self.try_spawn().ok();
         loop {
             let order = if self.abandoned.is_empty() {
                 orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -127,7 +136,10 @@ impl Spawner {
         }
     }
 
-    fn spawn(&self) -> Result<HostedWorker, HostError> {
+    fn spawn(&mut self) -> Result<HostedWorker, HostError> {
+        if let Some(spare) = self.spare.take_if(|spare| spare.is_running()) {
+            return Ok(spare);
+        }
         self.try_spawn().map_err(|source| HostError::Spawn {
             program: self.program.clone(),
             source,
@@ -138,6 +150,7 @@ impl Spawner {
         let (stream, theirs) = UnixStream::pair()?;
         let child = Command::new(&self.program)
             .args(&self.arguments)
+            .env("ORT_DISABLE_TELEMETRY", "1")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -163,6 +176,11 @@ impl WorkerProcess {
 
     pub(super) fn kill(&self) {
         self.process.kill();
+    }
+
+    pub(super) fn is_running(&mut self) -> bool {
+        self.end = self.process.try_reap();
+        self.end.is_none()
     }
 
     pub(super) fn leash(&self) -> ProcessLeash {

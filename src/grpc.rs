@@ -4,7 +4,7 @@
 //! `/api/health/live`; each model is a service of its own name. The answers are brought up to
 //! date once a second, and Watch streams every change.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -53,30 +53,36 @@ async fn serve(plane: Arc<HealthPlane>, listener: TcpListener) -> anyhow::Result
 }
 
 async fn keep_up_to_date(plane: Arc<HealthPlane>, mut reporter: HealthReporter) {
-    let mut known = BTreeSet::new();
+    let mut told: BTreeMap<String, bool> = BTreeMap::new();
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tick.tick().await;
-        let ready = plane.is_ready();
-        reporter.set_service_status("", status(ready)).await;
-        reporter
-            .set_service_status("readiness", status(ready))
-            .await;
-        reporter
-            .set_service_status("liveness", status(plane.live().alive))
-            .await;
-        let models = plane.facts().models.all;
-        let now: BTreeSet<String> = models.iter().map(|model| model.name.clone()).collect();
-        for gone in known.difference(&now) {
+        let now = services(&plane);
+        // Every report wakes every watcher, so only changes are reported.
+        for (service, well) in &now {
+            if told.get(service) != Some(well) {
+                reporter.set_service_status(service, status(*well)).await;
+            }
+        }
+        for gone in told.keys().filter(|service| !now.contains_key(*service)) {
             reporter.clear_service_status(gone).await;
         }
-        for model in &models {
-            reporter
-                .set_service_status(&model.name, status(model.state.is_usable()))
-                .await;
-        }
-        known = now;
+        told = now;
     }
+}
+
+/// Returns every service and whether it serves.
+fn services(plane: &HealthPlane) -> BTreeMap<String, bool> {
+    let ready = plane.is_ready();
+    let models = plane.facts().models.all.into_iter();
+    models
+        .map(|model| (model.name, model.state.is_usable()))
+        .chain([
+            (String::new(), ready),
+            ("readiness".to_owned(), ready),
+            ("liveness".to_owned(), plane.live().alive),
+        ])
+        .collect()
 }
 
 fn status(well: bool) -> ServingStatus {

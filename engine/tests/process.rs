@@ -32,7 +32,10 @@ fn main() -> ExitCode {
     match arguments.get(1).map(String::as_str) {
         Some("worker") => {
             let parent = arguments[2].parse().unwrap();
-            let code = worker::main_from_stdin(WorkerArgs { parent });
+            let code = worker::main_from_stdin(WorkerArgs {
+                parent,
+                runtime: None,
+            });
             std::process::exit(code)
         }
         Some("parent") => parent(),

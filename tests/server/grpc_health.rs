@@ -71,18 +71,21 @@ impl Client {
 impl Watch<'_> {
     /// Waits for the next status that is not `last`.
     fn next_after(&mut self, last: Option<ServingStatus>) -> ServingStatus {
-        loop {
-            let next = self
-                .of
-                .block_on(async { timeout(PATIENCE, self.changes.message()).await });
-            let next = next
-                .expect("a change in time")
-                .unwrap()
-                .expect("the stream goes on");
-            if Some(next.status()) != last {
-                return next.status();
+        let changes = &mut self.changes;
+        let change = async {
+            loop {
+                let next = changes
+                    .message()
+                    .await
+                    .unwrap()
+                    .expect("the stream goes on");
+                if Some(next.status()) != last {
+                    return next.status();
+                }
             }
-        }
+        };
+        let change = async { timeout(PATIENCE, change).await };
+        self.of.block_on(change).expect("a change in time")
     }
 }
 

@@ -113,7 +113,7 @@ impl Default for ModelsConfig {
             max_batch: 8,
             in_flight: 2,
             load_timeout: Period::secs(120),
-            run_timeout: Period::secs(30),
+            run_timeout: Period::secs(10),
             retries: 2,
             recovery_floor: Period::secs(1),
             self_check_every: Period::secs(10),

@@ -10,7 +10,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::contract::{mend, with_a_corrupt_model};
-use crate::harness::{PATIENCE, Server, Setup};
+use crate::harness::{PATIENCE, Server, Setup, copy_folder, repo};
 
 const ALL: [&str; 3] = ["", "readiness", "liveness"];
 
@@ -184,6 +184,48 @@ fn a_server_that_was_given_up_is_told_by_liveness() {
     for service in ALL {
         client.wait_for(&server, service, ServingStatus::NotServing);
     }
+}
+
+#[test]
+fn a_watch_is_told_of_changes_and_of_nothing_else() {
+    let server = Setup::new()
+        .set("lifecycle.lame_duck", "\"1h\"")
+        .start_ready();
+    let client = Client::of(&server);
+    client.wait_for(&server, "", ServingStatus::Serving);
+    let mut watch = client.watch("");
+    let mut seen = vec![watch.next_after(None)];
+    // The statuses are looked through at least twice in this time, and none of ours changes.
+    let other = server.dir.path().join("models/other");
+    copy_folder(&repo().join("models/surface"), &other);
+    std::fs::remove_file(other.join("model.toml")).unwrap();
+    client.wait_for(&server, "other", ServingStatus::Serving);
+    std::fs::remove_dir_all(other).unwrap();
+    server.wait_for("the other model to be no service", || {
+        client
+            .check("other")
+            .is_err_and(|refused| refused.code() == Code::NotFound)
+    });
+    server.signal(Signal::TERM);
+    while seen.last() != Some(&ServingStatus::NotServing) {
+        seen.push(watch.next_after(None));
+    }
+    assert_eq!(seen, [ServingStatus::Serving, ServingStatus::NotServing]);
+}
+
+#[test]
+fn a_model_cannot_take_the_name_of_what_the_server_says_of_itself() {
+    let setup = Setup::without_models();
+    let folder = setup.path().join("models/liveness");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("model.onnx"), b"this is no model").unwrap();
+    let server = setup.start();
+    let client = Client::of(&server);
+    server.wait_for("the model to fail", || {
+        server.status()["models"][0]["state"] == "failed"
+    });
+    client.wait_for(&server, "readiness", ServingStatus::NotServing);
+    assert_eq!(client.check("liveness").unwrap(), ServingStatus::Serving);
 }
 
 /// Streams of a client that has gone are no burden that lasts: the next client is served.

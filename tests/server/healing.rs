@@ -1,12 +1,13 @@
 //! Workers that are lost while clients send: nobody is to notice but by waiting.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 
 use crate::harness::processes::{children, freeze, has_ended};
 use crate::harness::watch::LivenessWatch;
-use crate::harness::{Server, Setup, load, signal_process};
+use crate::harness::{Server, Setup, binary, load, signal_process};
 
 const CLIENTS: usize = 32;
 const EACH: usize = 30;
@@ -155,6 +156,22 @@ fn a_worker_that_hangs_is_killed_and_what_it_held_is_answered_by_the_next_one() 
     );
     watch.assert_always_alive();
     assert_only_workers_are_left(&server, &hung);
+}
+
+#[test]
+fn by_default_a_request_waits_longer_than_it_takes_to_find_that_its_worker_hangs() {
+    let output = Command::new(binary()).arg("check-config").output().unwrap();
+    let config: toml::Table = toml::from_str(str::from_utf8(&output.stdout).unwrap()).unwrap();
+    let duration = |table: &str, key: &str| {
+        humantime::parse_duration(config[table][key].as_str().unwrap()).unwrap()
+    };
+    let found = duration("models", "run_timeout");
+    let waits = duration("http", "request_timeout");
+    // The same again for the second run, with whatever the load of a new worker takes.
+    assert!(
+        waits >= found * 2,
+        "waits {waits:?}, a hang is found after {found:?}"
+    );
 }
 
 #[test]

@@ -61,6 +61,6 @@ fn every_line_an_actor_writes_carries_its_name_and_generation() {
     }
     let exited = line("panic: told to");
     assert_eq!(exited["fields"]["actor"], "a");
-    assert_eq!(exited["fields"]["generation"], "1");
+    assert_eq!(exited["fields"]["generation"], 1);
     assert_eq!(exited["span"]["id"], "root");
 }

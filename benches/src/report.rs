@@ -1,11 +1,13 @@
 //! What a benchmark found: tables for people, JSON for programs, a verdict for each target.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::machine::{Machine, Noise};
+use crate::stats::Spread;
 
 /// The outcome of one suite.
 #[derive(Debug, Serialize)]
@@ -13,6 +15,8 @@ pub(crate) struct Report {
     /// Its name, also that of its file.
     pub(crate) suite: &'static str,
     machine: Machine,
+    /// Every figure by its name, for programs.
+    figures: BTreeMap<String, Spread>,
     tables: Vec<Table>,
     verdicts: Vec<Verdict>,
     /// Rounds that were taken, with what others did in each.
@@ -54,11 +58,18 @@ impl Report {
         Self {
             suite,
             machine: Machine::read(),
+            figures: BTreeMap::new(),
             tables: Vec::new(),
             verdicts: Vec::new(),
             rounds: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// Keeps a figure under a name that ends in its unit, and returns it.
+    pub(crate) fn figure(&mut self, name: impl Into<String>, figure: Spread) -> Spread {
+        self.figures.insert(name.into(), figure);
+        figure
     }
 
     pub(crate) fn table(&mut self, table: Table) {

@@ -1,5 +1,6 @@
 //! Medians with their range, and percentiles.
 
+use anyhow::Context;
 use serde::Serialize;
 
 /// The middle of some measurements, and how far they go.
@@ -8,19 +9,25 @@ pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) min: f64,
     pub(crate) max: f64,
+    pub(crate) p99: f64,
     pub(crate) count: usize,
 }
 
 // === impl Spread ===
 
 impl Spread {
-    /// Returns the spread of some figures, or nothing for none.
-    pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
+    /// Returns the spread of some figures.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> anyhow::Result<Self> {
         let sorted = sorted(figures);
-        Some(Self {
-            median: percentile(&sorted, 50.0)?,
-            min: *sorted.first()?,
-            max: *sorted.last()?,
+        let at = |percent| percentile(&sorted, percent).context("nothing was measured");
+        Ok(Self {
+            median: at(50.0)?,
+            min: at(0.0)?,
+            max: at(100.0)?,
+            p99: at(99.0)?,
             count: sorted.len(),
         })
     }
@@ -60,7 +67,7 @@ mod tests {
     fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
         let spread = Spread::of([4.0, 1.0, 3.0, 2.0]).unwrap();
         assert_eq!((spread.median, spread.min, spread.max), (2.5, 1.0, 4.0));
-        assert_eq!(Spread::of([]), None);
+        assert!(Spread::of([]).is_err());
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn metrics(server: &Server) -> String {
 #[test]
 fn every_call_of_the_first_document_is_answered_with_200_by_a_ready_server() {
     let server = Setup::new().start_ready();
-    server.wait_all_workers();
+    server.wait_for("a full score", || server.status()["score"] == 100);
     for path in KUBERNETES {
         let answer = server.get(path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());

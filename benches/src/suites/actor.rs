@@ -24,7 +24,7 @@ use crate::process::{Cpu, pause};
 use crate::report::{Report, Table, Verdict};
 use crate::rounds::Plan;
 use crate::server::{Places, Server};
-use crate::stats::{Spread, percentile, sorted};
+use crate::stats::Spread;
 
 /// The promise, in milliseconds.
 const MOST: f64 = 5.0;
@@ -87,18 +87,11 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
     let inside = PLAN.take(&mut report, "50 panics in process", &[], || tree.round());
     std::panic::set_hook(hook);
     let inside = inside?;
-    let figures: Vec<f64> = inside.taken.into_iter().flatten().collect();
-    table.row(row("in process", &figures)?);
-    let judge = |target: &str, figures: &[f64], quiet: bool| -> anyhow::Result<Verdict> {
-        let all = sorted(figures.iter().copied());
-        let p99 = percentile(&all, 99.0).context("a plan takes one round at least")?;
-        let median = percentile(&all, 50.0).unwrap_or_default();
-        let found = format!("median {median:.2} ms, p99 {p99:.2} ms");
-        let met = quiet.then_some(p99 < MOST);
-        Ok(Verdict::new(target, Some(found), met))
-    };
+    let figure = Spread::of(inside.taken.into_iter().flatten())?;
+    let figure = report.figure("in_process_ms", figure);
+    table.row(row("in process", &figure));
     let target = "panic in an actor → replaced: under 5 ms (in process)";
-    report.verdict(judge(target, &figures, inside.quiet)?);
+    report.verdict(judge(target, &figure, inside.quiet));
 
     let server = places.start_impetus(&[
         ("faults.enabled", "true"),
@@ -108,24 +101,28 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
     let outside = PLAN.take(&mut report, "50 panics end to end", &[server.pid()], || {
         ordered(&server)
     })?;
-    let figures: Vec<f64> = outside.taken.into_iter().flatten().collect();
-    table.row(row("end to end over HTTP", &figures)?);
+    let figure = Spread::of(outside.taken.into_iter().flatten())?;
+    let figure = report.figure("end_to_end_ms", figure);
+    table.row(row("end to end over HTTP", &figure));
     let target = "panic in an actor → replaced: under 5 ms (end to end)";
-    report.verdict(judge(target, &figures, outside.quiet)?);
+    report.verdict(judge(target, &figure, outside.quiet));
     report.table(table);
     Ok(report)
 }
 
-fn row(place: &str, figures: &[f64]) -> anyhow::Result<[String; 4]> {
-    let spread = Spread::of(figures.iter().copied()).context("a plan takes one round at least")?;
-    let all = sorted(figures.iter().copied());
-    let p99 = percentile(&all, 99.0).unwrap_or_default();
-    Ok([
+fn judge(target: &str, figure: &Spread, quiet: bool) -> Verdict {
+    let Spread { median, p99, .. } = figure;
+    let found = format!("median {median:.2} ms, p99 {p99:.2} ms");
+    Verdict::new(target, Some(found), quiet.then_some(*p99 < MOST))
+}
+
+fn row(place: &str, figure: &Spread) -> [String; 4] {
+    [
         place.to_owned(),
-        spread.text(2),
-        format!("{p99:.2}"),
-        spread.count.to_string(),
-    ])
+        figure.text(2),
+        format!("{:.2}", figure.p99),
+        figure.count.to_string(),
+    ]
 }
 
 // === impl Tree ===

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use crate::http::{self, Connection};
 use crate::load::{self, Load, Sample};
@@ -22,7 +22,7 @@ use crate::process::{Cpu, cores, pause};
 use crate::report::{Report, Table, Verdict};
 use crate::rounds::Plan;
 use crate::server::{Places, Server};
-use crate::stats::{percentile, sorted};
+use crate::stats::Spread;
 use quota::Quota;
 
 /// Connections of the load.
@@ -148,29 +148,33 @@ impl Condition {
                 all.extend(some);
             }
         }
-        let mut worst: f64 = 0.0;
         for (latencies, port) in all.into_iter().zip(["8081 (health)", "8080 (main)"]) {
-            let latencies = sorted(latencies);
-            let at = |percent| percentile(&latencies, percent).context("no probe");
-            let p99 = at(99.0)?;
+            let figure = Spread::of(latencies)?;
+            let name = format!("{}.{}_ms", self.name, &port[..4]);
+            let Spread {
+                median,
+                p99,
+                max,
+                count,
+                ..
+            } = report.figure(name, figure);
             table.row([
                 self.name.to_owned(),
                 port.to_owned(),
-                format!("{:.2}", at(50.0)?),
+                format!("{median:.2}"),
                 format!("{p99:.2}"),
-                format!("{:.2}", at(100.0)?),
-                latencies.len().to_string(),
+                format!("{max:.2}"),
+                count.to_string(),
             ]);
             // What the kubelet asks is the health port; the mirror is shown and not promised.
             if port.starts_with("8081") {
-                worst = p99;
+                report.verdict(Verdict::new(
+                    self.target,
+                    Some(format!("p99 {p99:.2} ms")),
+                    rounds.quiet.then_some(p99 < self.most),
+                ));
             }
         }
-        report.verdict(Verdict::new(
-            self.target,
-            Some(format!("p99 {worst:.2} ms")),
-            rounds.quiet.then_some(worst < self.most),
-        ));
         Ok(())
     }
 

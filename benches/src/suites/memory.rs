@@ -8,6 +8,7 @@ use crate::load::{self, Load};
 use crate::process::status;
 use crate::report::{Report, Table, Verdict};
 use crate::server::Places;
+use crate::stats::Spread;
 
 /// Predictions before the look.
 const PREDICTIONS: u64 = 10_000;
@@ -19,7 +20,11 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
     let mut report = Report::new("memory");
     let samples = load::samples(&places.surface().join("samples"))?;
     let server = places.start_impetus(&[])?;
-    let fresh = megabytes(server.pid(), "VmRSS:")?;
+    let mut figure = |name: &str, field: &str| {
+        let one = Spread::of([megabytes(server.pid(), field)?])?;
+        anyhow::Ok(report.figure(name, one).median)
+    };
+    let fresh = figure("ready_mb", "VmRSS:")?;
     let mut load = Load::open(server.port, CONNECTIONS, samples)?;
     let mut served = 0;
     while served < PREDICTIONS {
@@ -27,8 +32,8 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
         ensure!(outcome.wrong == 0, "{} answers were wrong", outcome.wrong);
         served = server.model()?.predictions;
     }
-    let after = megabytes(server.pid(), "VmRSS:")?;
-    let peak = megabytes(server.pid(), "VmHWM:")?;
+    let after = figure("after_mb", "VmRSS:")?;
+    let peak = figure("peak_mb", "VmHWM:")?;
     let mut table = Table::new(
         "Resident memory of the server process, workers apart: MB",
         ["when", "MB"],

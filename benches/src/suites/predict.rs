@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use crate::load::{self, Load, Outcome, Sample};
 use crate::machine::{Noise, Watch};
@@ -65,16 +65,14 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
     })?;
     let pairs = rounds.taken;
     let (bares, impetuses): (Vec<Side>, Vec<Side>) = pairs.iter().copied().unzip();
-    report.table(table(&[
-        ("bare actix-web + ort", &bares),
-        ("impetus", &impetuses),
-    ])?);
+    let sides = [("bare", &bares[..]), ("impetus", &impetuses[..])];
+    let sides = table(&mut report, sides)?;
+    report.table(sides);
     let ratio = |of: fn(&Side) -> f64| {
         Spread::of(pairs.iter().map(|(bare, impetus)| of(impetus) / of(bare)))
-            .context("a plan takes one round at least")
     };
-    let throughput = ratio(|side| side.per_second)?;
-    let cpu = ratio(|side| side.server)?;
+    let throughput = report.figure("throughput.ratio", ratio(|side| side.per_second)?);
+    let cpu = report.figure("server_cpu.ratio", ratio(|side| side.server)?);
     let mut ratios = Table::new(
         "Impetus as a multiple of the bare server",
         ["figure", "ratio"],
@@ -127,7 +125,7 @@ fn side(outcome: Outcome, used: f64, switches: Switches) -> Side {
     }
 }
 
-fn table(sides: &[(&str, &[Side])]) -> anyhow::Result<Table> {
+fn table(report: &mut Report, sides: [(&str, &[Side]); 2]) -> anyhow::Result<Table> {
     let title = format!(
         "POST /predict, 3072 floats as JSON, {CONNECTIONS} keep-alive connections, {} HTTP workers each: median (min–max)",
         cores()
@@ -146,20 +144,20 @@ fn table(sides: &[(&str, &[Side])]) -> anyhow::Result<Table> {
         ],
     );
     for (name, sides) in sides {
-        let cell = |digits: usize, of: fn(&Side) -> f64| {
-            Spread::of(sides.iter().map(of))
-                .map(|spread| spread.text(digits))
-                .context("a plan takes one round at least")
+        let mut cell = |figure: &str, digits: usize, of: fn(&Side) -> f64| {
+            let spread = Spread::of(sides.iter().map(of))?;
+            let spread = report.figure(format!("{name}.{figure}"), spread);
+            anyhow::Ok(spread.text(digits))
         };
         table.row([
-            (*name).to_owned(),
-            cell(0, |s| s.per_second)?,
-            cell(0, |s| s.server)?,
-            cell(0, |s| s.client)?,
-            cell(1, |s| s.p50)?,
-            cell(1, |s| s.p99)?,
-            cell(2, |s| s.voluntary)?,
-            cell(2, |s| s.involuntary)?,
+            name.to_owned(),
+            cell("requests_per_second", 0, |s| s.per_second)?,
+            cell("server_cpu_micros", 0, |s| s.server)?,
+            cell("client_cpu_micros", 0, |s| s.client)?,
+            cell("p50_ms", 1, |s| s.p50)?,
+            cell("p99_ms", 1, |s| s.p99)?,
+            cell("voluntary_switches", 2, |s| s.voluntary)?,
+            cell("involuntary_switches", 2, |s| s.involuntary)?,
         ]);
     }
     Ok(table)

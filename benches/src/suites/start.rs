@@ -47,11 +47,13 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
     let what = format!("{LAUNCHES} launches");
     let rounds = PLAN.take(&mut report, &what, &[], || round(places))?;
     let launches: Vec<Launch> = rounds.taken.into_iter().flatten().collect();
-    let spread = |of: fn(&Launch) -> f64| {
-        Spread::of(launches.iter().map(of)).context("a plan takes one round at least")
+    let mut figure = |name: &str, of: fn(&Launch) -> f64| {
+        anyhow::Ok(report.figure(name, Spread::of(launches.iter().map(of))?))
     };
-    let live = spread(|launch| launch.live)?;
-    let ratio = spread(|launch| launch.ready / launch.bare)?;
+    let live = figure("live_ms", |launch| launch.live)?;
+    let ready = figure("ready_ms", |launch| launch.ready)?;
+    let bare = figure("bare_ms", |launch| launch.bare)?;
+    let ratio = figure("ready.ratio", |launch| launch.ready / launch.bare)?;
     let mut table = Table::new(
         format!(
             "Process start to the first answer, {} launches: median (min–max)",
@@ -60,10 +62,10 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
         ["until", "ms"],
     );
     table.row(["live".to_owned(), live.text(1)]);
-    table.row(["ready".to_owned(), spread(|launch| launch.ready)?.text(1)]);
+    table.row(["ready".to_owned(), ready.text(1)]);
     table.row([
         "bare program: library, session, one run".to_owned(),
-        spread(|launch| launch.bare)?.text(1),
+        bare.text(1),
     ]);
     table.row(["ready ÷ bare program".to_owned(), ratio.text(2)]);
     report.table(table);

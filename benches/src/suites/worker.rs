@@ -16,7 +16,7 @@ use crate::process::{Cpu, pause};
 use crate::report::{Report, Table, Verdict};
 use crate::rounds::Plan;
 use crate::server::{Places, Server, kill};
-use crate::stats::{Spread, percentile, sorted};
+use crate::stats::Spread;
 
 /// The promise: an answer so long after the time that the new load itself took.
 const MOST_ABOVE_LOAD: f64 = 50.0;
@@ -41,7 +41,7 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
         [
             "workers",
             "median (min–max)",
-            "p95",
+            "p99",
             "load of the new one",
             "above the load",
             "deaths",
@@ -62,8 +62,21 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
         })?;
         let quiet = rounds.quiet;
         let deaths: Vec<Death> = rounds.taken.into_iter().flatten().collect();
-        let above = above(&deaths)?;
-        table.row(row(workers, &deaths, &above)?);
+        let mut figure = |name: &str, of: fn(&Death) -> f64| {
+            let spread = Spread::of(deaths.iter().map(of))?;
+            anyhow::Ok(report.figure(format!("{workers}_workers.{name}_ms"), spread))
+        };
+        let answered = figure("answered", |death| death.answered)?;
+        let load = figure("load", |death| death.load)?;
+        let above = figure("above_load", |death| death.answered - death.load)?;
+        table.row([
+            workers.to_owned(),
+            answered.text(1),
+            format!("{:.1}", answered.p99),
+            load.text(1),
+            above.text(1),
+            answered.count.to_string(),
+        ]);
         if workers == "1" {
             let target = "worker killed → next answer from the new one: load + 50 ms";
             let found = format!("load + {} ms", above.text(1));
@@ -73,26 +86,6 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
     }
     report.table(table);
     Ok(report)
-}
-
-fn above(deaths: &[Death]) -> anyhow::Result<Spread> {
-    Spread::of(deaths.iter().map(|death| death.answered - death.load))
-        .context("a plan takes one round at least")
-}
-
-fn row(workers: &str, deaths: &[Death], above: &Spread) -> anyhow::Result<[String; 6]> {
-    let answered = Spread::of(deaths.iter().map(|death| death.answered)).context("no death")?;
-    let load = Spread::of(deaths.iter().map(|death| death.load)).context("no death")?;
-    let all = sorted(deaths.iter().map(|death| death.answered));
-    let p95 = percentile(&all, 95.0).unwrap_or_default();
-    Ok([
-        workers.to_owned(),
-        answered.text(1),
-        format!("{p95:.1}"),
-        load.text(1),
-        above.text(1),
-        deaths.len().to_string(),
-    ])
 }
 
 fn deaths(server: &Server, request: &[u8]) -> anyhow::Result<(Vec<Death>, Noise)> {

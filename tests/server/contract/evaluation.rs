@@ -64,6 +64,7 @@ fn failures_in_a_row_are_counted_while_a_required_model_is_corrupt_and_end_with_
         (503, &json!("unhealthy"))
     );
     assert_eq!(ill.health_status, 0.0);
+    // The one is counted just before the other, and a scrape may come in between.
     assert!(
         ill.in_a_row >= 3.0 && ill.in_all >= ill.in_a_row - 1.0,
         "{}",

@@ -101,6 +101,7 @@ fn each_check_can_be_asked_for_alone() {
 #[test]
 fn only_the_methods_that_read_are_answered() {
     let server = Setup::new().start_ready();
+    server.wait_for("the database", || server.get("/ready").status == 200);
     for path in [
         "/api/health/live",
         READY,

@@ -5,8 +5,7 @@
 //! child ends, and actors' threads come and go. The same thread reaps workers whose owner has gone.
 //!
 //! The first worker is started before anybody asks for one, and each loads its library before it
-//! is told to: both run while the server is still busy with itself, which is a third of the time
-//! to readiness.
+//! is told to, so that both run while the server is still busy with itself.
 
 use std::ffi::OsString;
 use std::io;

@@ -28,7 +28,8 @@ fmt: ## Formats the code
 
 bench: ## Runs the benchmarks (docs/benchmarks.md says how to read them)
 	@scripts/fetch-onnxruntime.sh
-	cargo run --release --locked -p impetus-bench --bin impetus-bench
+	cargo build --release --locked -p impetus -p impetus-bench
+	"$(TARGET_DIR)/release/impetus-bench"
 
 docs: ## Builds the crates' documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::http::{self, Connection};
-use crate::process::{Cpu, pause};
+use crate::process::{Cpu, children, pause};
 
 /// How long a server may take to come up before something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -181,7 +181,9 @@ impl Server {
     /// Ends it at once and returns what its workers had used. The server's own share goes to the
     /// account of this process, which waits for it; the workers' is lost with them.
     pub(crate) fn end(mut self) -> anyhow::Result<Cpu> {
+        let count = children(self.pid()).len();
         let workers = self.cpu()?.minus(Cpu::of_process(self.pid())?);
+        let workers = workers.with_cut_ticks(count);
         self.child.kill()?;
         self.child.wait()?;
         Ok(workers)

@@ -106,8 +106,10 @@ fn what_is_in_flight_at_sigterm_is_answered_before_the_end() {
     let worker = server.workers()[0];
     freeze(worker);
     std::thread::scope(|scope| {
-        let held: Vec<_> = (0..4).map(|number| hold(scope, &server, number)).collect();
-        wait_until_held(&server, held.len());
+        let held: Vec<_> = (0..4)
+            .map(|number| load::hold(scope, &server, number))
+            .collect();
+        load::wait_until_held(&server, held.len());
         server.signal(Signal::TERM);
         server.wait_for("draining", || server.status()["phase"] == "draining");
         assert_eq!(server.get_health(LIVE).status, 200);
@@ -154,8 +156,8 @@ fn a_request_that_outlives_the_drain_deadline_makes_the_end_a_forced_one() {
     let worker = server.workers()[0];
     freeze(worker);
     std::thread::scope(|scope| {
-        let held = hold(scope, &server, 0);
-        wait_until_held(&server, 1);
+        let held = load::hold(scope, &server, 0);
+        load::wait_until_held(&server, 1);
         server.signal(Signal::TERM);
         let complaint = held.join().unwrap();
         assert!(complaint.is_some(), "a stopped worker has answered");
@@ -312,36 +314,6 @@ fn phase(agent: &ureq::Agent, server: &Server) -> String {
         .and_then(Value::as_str)
         .unwrap_or("gone")
         .to_owned()
-}
-
-/// Sends a request that a stopped worker keeps; the thread returns what was wrong in the end.
-fn hold<'scope>(
-    scope: &'scope std::thread::Scope<'scope, '_>,
-    server: &'scope Server,
-    number: usize,
-) -> std::thread::ScopedJoinHandle<'scope, Option<String>> {
-    scope.spawn(move || {
-        let sample = &load::requests()[number];
-        match load::send(&new_agent(), server, sample) {
-            Ok(answer) => load::complaint(sample, &answer),
-            Err(error) => Some(error.to_string()),
-        }
-    })
-}
-
-/// Waits until so many requests are with the model, sent (each a batch of its own) or queued.
-fn wait_until_held(server: &Server, requests: usize) {
-    server.wait_for("the requests to be held", || {
-        let model = server.status()["models"][0].clone();
-        let queued = model["queued"].as_u64().unwrap();
-        let batches: u64 = model["workers"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(|w| w["in_flight"].as_u64())
-            .sum();
-        queued + batches >= u64::try_from(requests).unwrap()
-    });
 }
 
 fn last_run(server: &Server) -> Value {

@@ -97,6 +97,7 @@ fn assert_only_workers_are_left(server: &Server, lost: &[u32]) {
 fn server() -> Server {
     let server = Setup::new()
         .set("models.recovery_floor", "\"1m\"")
+        .set("http.request_timeout", "\"55s\"")
         .start_ready();
     server.wait_all_workers();
     server
@@ -106,6 +107,7 @@ fn server() -> Server {
 fn workers_killed_over_and_over_under_load_cost_no_request_its_right_answer() {
     let server = Setup::new()
         .set("models.recovery_floor", "\"1m\"")
+        .set("http.request_timeout", "\"55s\"")
         .set("models.backoff_max", "\"100ms\"")
         .set("models.retries", "10")
         .set("supervision.restarts", "1000")
@@ -134,6 +136,45 @@ fn workers_killed_over_and_over_under_load_cost_no_request_its_right_answer() {
     server.wait_all_workers();
     watch.assert_always_alive();
     assert_only_workers_are_left(&server, &lost);
+}
+
+#[test]
+fn a_worker_that_is_lost_once_costs_a_request_one_try_and_no_more() {
+    let server = one_worker().set("models.retries", "1").start_ready();
+    let worker = server.workers()[0];
+    freeze(worker);
+    std::thread::scope(|scope| {
+        let held = load::hold(scope, &server, 0);
+        load::wait_until_held(&server, 1);
+        signal_process(worker, Signal::KILL);
+        assert_eq!(held.join().unwrap(), None);
+    });
+    let ready = server.get("/ready").json();
+    assert_eq!(ready["errors"], 0, "{ready}");
+}
+
+#[test]
+fn workers_that_are_lost_together_cost_a_request_one_try_and_no_more() {
+    let server = one_worker()
+        .set("models.workers", "4")
+        .set("models.max_batch", "1")
+        .set("models.retries", "1")
+        .start_ready();
+    server.wait_all_workers();
+    let workers = server.workers();
+    workers.iter().for_each(|worker| freeze(*worker));
+    std::thread::scope(|scope| {
+        let held: Vec<_> = (0..4)
+            .map(|number| load::hold(scope, &server, number))
+            .collect();
+        load::wait_until_held(&server, held.len());
+        for worker in &workers {
+            signal_process(*worker, Signal::KILL);
+        }
+        for request in held {
+            assert_eq!(request.join().unwrap(), None);
+        }
+    });
 }
 
 #[test]
@@ -218,6 +259,7 @@ fn one_worker() -> Setup {
     Setup::new()
         .set("models.workers", "1")
         .set("models.recovery_floor", "\"1m\"")
+        .set("http.request_timeout", "\"55s\"")
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn a_server_with_a_corrupt_model() {
     let failed = |list: &Value| list["models"][0]["state"] == "failed";
     server.wait_for("the model to fail and the database to answer", || {
         failed(&server.get("/api/models/list").json())
+            && server.get("/api/health/startup").status == 200
             && server.get("/ready").json()["db_initialized"] == true
             && server.status()["components"]["database"]["score"] == 100
     });
@@ -133,6 +134,30 @@ fn the_logging_service_alone() {
     assert_snapshot!(
         "metrics_logging",
         steady_metrics(&server.get("/metrics").text())
+    );
+}
+
+#[test]
+fn a_logging_service_without_a_place_for_its_database() {
+    let setup = Setup::without_models().set("role", "\"logging\"");
+    std::fs::write(
+        setup.path().join("data"),
+        b"a file where a folder should be",
+    )
+    .unwrap();
+    let server = anywhere(setup).start_ready();
+    server.wait_for("the database to be tried", || {
+        !server.get("/ready").text().contains("not been opened")
+    });
+    let answer = server.get("/ready");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_json_snapshot!("service_ready_no_database", body(&server, &answer));
+    // It can be told so, and the database is no reason for a restart.
+    assert_eq!(server.get("/health").status, 200);
+    let status = server.status();
+    assert_eq!(
+        (&status["status"], &status["score"]),
+        (&"degraded".into(), &60.into())
     );
 }
 

@@ -44,8 +44,9 @@ fn verbose_lists_every_check_and_the_verdict() {
 fn without_anything_to_run() -> Server {
     let setup = Setup::without_models().set("runtime.library", "\"/nowhere/libonnxruntime.so\"");
     let server = setup.start();
-    server.wait_for("the first look at the folder", || {
-        server.get(READY).text().contains("there is no model")
+    server.wait_for("the tree and the first look at the folder", || {
+        server.get("/api/health/startup").status == 200
+            && server.get(READY).text().contains("there is no model")
     });
     server
 }

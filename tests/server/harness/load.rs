@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
 
 use serde_json::json;
 
@@ -99,4 +100,34 @@ pub fn complaint(sample: &Sample, answer: &Answer) -> Option<String> {
             answer.text()
         )
     })
+}
+
+/// Sends a request that a stopped worker keeps; the thread returns what was wrong in the end.
+pub fn hold<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    server: &'scope Server,
+    number: usize,
+) -> ScopedJoinHandle<'scope, Option<String>> {
+    scope.spawn(move || {
+        let sample = &requests()[number];
+        match send(&new_agent(), server, sample) {
+            Ok(answer) => complaint(sample, &answer),
+            Err(error) => Some(error.to_string()),
+        }
+    })
+}
+
+/// Waits until so many requests are with the model, sent (each a batch of its own) or queued.
+pub fn wait_until_held(server: &Server, requests: usize) {
+    server.wait_for("the requests to be held", || {
+        let model = server.status()["models"][0].clone();
+        let queued = model["queued"].as_u64().unwrap();
+        let batches: u64 = model["workers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|w| w["in_flight"].as_u64())
+            .sum();
+        queued + batches >= u64::try_from(requests).unwrap()
+    });
 }

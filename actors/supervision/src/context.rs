@@ -391,6 +391,41 @@ impl<A: Actor> Context<A> {
         self.end(ExitReason::Normal);
     }
 
+    /// Says that the end which follows is not this actor's doing: it is restarted at once, and the end counts neither
+    /// towards its restart intensity nor towards its backoff.
+    ///
+    /// For what befalls an actor from outside (its process was killed by somebody else) and for ends it arranges itself
+    /// (it makes room for a fresh incarnation). An incarnation that has not come to run yet cannot be excused, so each
+    /// excused end costs at least one start that succeeded.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use impetus_supervision::{Actor, ActorError, ChildSpec, Context, Message, SupervisorSpec, TestExecutor};
+    /// # struct Work;
+    /// # impl Message for Work {}
+    /// # struct Worker;
+    /// # impl Actor for Worker {
+    /// #     type Msg = Work;
+    /// async fn handle(&mut self, _: Work, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+    ///     ctx.excuse();
+    ///     Err(ActorError::failed("killed by somebody else"))
+    /// }
+    /// # }
+    /// # let (spec, worker) = ChildSpec::actor("worker", |_| Worker);
+    /// # let executor = TestExecutor::new();
+    /// # let running = executor.system().start(SupervisorSpec::new("root").child(spec))?;
+    /// # for _ in 0..100 {
+    /// #     worker.try_send(Work)?;
+    /// #     executor.settle();
+    /// # }
+    /// # let status = running.board().get(&"worker".into()).ok_or("no worker")?;
+    /// # assert_eq!(status.generation.get(), 101);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn excuse(&self) {
+        self.link.excuse();
+    }
+
     // What the loop and supervisors use.
 
     pub(crate) fn end(&mut self, reason: ExitReason) {

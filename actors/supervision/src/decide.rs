@@ -51,12 +51,14 @@ pub(crate) enum Order {
     Escalate(ActorId, String),
 }
 
-/// How much an end leaves behind.
+/// What an end costs beside the restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leak {
-    /// Nothing that counts.
-    None,
-    /// A thread, and the cap has been reached.
+pub(crate) enum Toll {
+    /// It is charged to the child.
+    Charged,
+    /// It was not the child's doing: nothing is charged, and it starts again at once.
+    Excused,
+    /// It is charged, and a thread was left behind where the cap has been reached.
     AtCap,
 }
 
@@ -160,7 +162,7 @@ impl Decider {
     }
 
     /// An incarnation ended, or was abandoned for a hang.
-    pub(crate) fn ended(&mut self, key: Key, reason: &ExitReason, leak: Leak, now: Duration) {
+    pub(crate) fn ended(&mut self, key: Key, reason: &ExitReason, toll: Toll, now: Duration) {
         let in_group = self.group.as_ref().is_some_and(|group| group.halts(key));
         let ending = self.ending != Ending::No;
         let Some(member) = self.find_mut(key) else {
@@ -171,7 +173,7 @@ impl Decider {
         }
         let phase = std::mem::replace(&mut member.phase, Phase::Down);
         member.tried = true;
-        member.gated |= leak == Leak::AtCap;
+        member.gated |= toll == Toll::AtCap;
         let policy = member.policy;
         // It had its turn: those after it do not wait for its next try.
         self.queue.retain(|queued| *queued != key);
@@ -183,6 +185,10 @@ impl Decider {
         if !policy.restart.applies_to(reason.is_abnormal()) {
             self.set_phase(key, Phase::Done);
             self.orders.push_back(Order::NoteDone(key));
+            return;
+        }
+        if toll == Toll::Excused {
+            self.schedule(key, now, now);
             return;
         }
         let lived = match phase {

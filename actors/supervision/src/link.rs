@@ -27,6 +27,8 @@ pub(crate) struct Link {
     stage: AtomicU8,
     turns: AtomicU64,
     stop_asked: AtomicBool,
+    /// Whether the end of the incarnation is not its own doing.
+    excused: AtomicBool,
     exit: Mutex<Option<ExitReason>>,
     remains: Arc<Remains>,
     control: Mutex<Control>,
@@ -81,6 +83,7 @@ impl Link {
             stage: AtomicU8::new(Stage::Launched as u8),
             turns: AtomicU64::new(0),
             stop_asked: AtomicBool::new(false),
+            excused: AtomicBool::new(false),
             exit: Mutex::new(None),
             remains: Arc::default(),
             control: Mutex::new(Control::default()),
@@ -132,6 +135,10 @@ impl Link {
         }
     }
 
+    pub(crate) fn excuse(&self) {
+        self.excused.store(true, Ordering::SeqCst);
+    }
+
     /// Records the end. The first report stands.
     pub(crate) fn end(&self, reason: ExitReason) {
         self.fence.revoke();
@@ -171,6 +178,11 @@ impl Link {
 
     pub(crate) fn exit(&self) -> Option<ExitReason> {
         lock(&self.exit).clone()
+    }
+
+    /// Tells whether the incarnation, which came to run, ended without being to blame.
+    pub(crate) fn is_excused(&self) -> bool {
+        self.stage() >= Stage::Settled && self.excused.load(Ordering::SeqCst)
     }
 
     pub(crate) fn remains(&self) -> &Arc<Remains> {

@@ -15,7 +15,7 @@ use crate::{Backoff, Intensity, Restart, Shutdown};
 enum Happening {
     Started(Key),
     Settled(Key),
-    Ended(Key, ExitReason, Leak),
+    Ended(Key, ExitReason, Toll),
     Passed(u64),
     Restart(Key),
     Remove(Key),
@@ -132,10 +132,10 @@ impl World {
             Happening::Settled(key) if self.live.contains_key(&key) => {
                 self.decider.settled(key, self.now);
             }
-            Happening::Ended(key, reason, leak) => {
+            Happening::Ended(key, reason, toll) => {
                 if let Some(asked) = self.live.remove(&key) {
                     let reason = if asked { ExitReason::Shutdown } else { reason };
-                    self.decider.ended(key, &reason, leak, self.now);
+                    self.decider.ended(key, &reason, toll, self.now);
                 }
             }
             Happening::Passed(time) => self.now += millis(time),
@@ -159,7 +159,7 @@ impl World {
     }
 
     fn end(&mut self, key: Key, reason: ExitReason) {
-        self.happen(Happening::Ended(key, reason, Leak::None));
+        self.happen(Happening::Ended(key, reason, Toll::Charged));
     }
 }
 
@@ -186,11 +186,12 @@ fn any_policy() -> impl Generator<Value = Policy> {
 
 fn any_happening() -> impl Generator<Value = Happening> {
     let reason = prop_oneof![Just(panic()), Just(ExitReason::Normal)];
-    let leak = prop_oneof![4 => Just(Leak::None), 1 => Just(Leak::AtCap)];
+    let toll =
+        prop_oneof![4 => Just(Toll::Charged), 1 => Just(Toll::AtCap), 1 => Just(Toll::Excused)];
     prop_oneof![
         4 => (0_u64..8).prop_map(Happening::Started),
         6 => (0_u64..8).prop_map(Happening::Settled),
-        6 => (0_u64..8, reason, leak).prop_map(|(key, why, leak)| Happening::Ended(key, why, leak)),
+        6 => (0_u64..8, reason, toll).prop_map(|(key, why, toll)| Happening::Ended(key, why, toll)),
         6 => (0_u64..150).prop_map(Happening::Passed),
         1 => (0_u64..8).prop_map(Happening::Restart),
         1 => (0_u64..8).prop_map(Happening::Remove),
@@ -324,7 +325,7 @@ fn a_victim_at_the_leak_cap_is_replaced_once_it_has_left_nothing_behind() {
     world.start_all();
     world.happen(Happening::LeaksHaveRoom(false));
 
-    world.happen(Happening::Ended(0, panic(), Leak::AtCap));
+    world.happen(Happening::Ended(0, panic(), Toll::AtCap));
     world.happen(Happening::Passed(99));
     assert!(matches!(
         world.decider.phase(0),
@@ -341,7 +342,7 @@ fn a_victim_at_the_leak_cap_stays_failed_until_there_is_room() {
     let mut world = World::new(Strategy::OneForOne, true, &[policy(); 1]);
     world.start_all();
     world.happen(Happening::LeaksHaveRoom(false));
-    world.happen(Happening::Ended(0, panic(), Leak::AtCap));
+    world.happen(Happening::Ended(0, panic(), Toll::AtCap));
     world.happen(Happening::Passed(100));
     assert_eq!(
         world.decider.phase(0),

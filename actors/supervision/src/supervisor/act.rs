@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Request, SupervisorActor, Watched};
 use crate::backoff::Delays;
-use crate::decide::{Key, Leak, Member, Order, Phase, Policy};
+use crate::decide::{Key, Member, Order, Phase, Policy, Toll};
 use crate::event::EventKind;
 use crate::executor::LaunchError;
 use crate::inbox::{Inbox, Lane};
@@ -110,7 +110,7 @@ impl SupervisorActor {
             child.entry.ended(reason.clone(), ctx.shared().board.wall());
             let message = format!("{}: {reason}", reason.kind());
             self.tell(key, ctx, EventKind::Exited, message);
-            self.decider.ended(key, &reason, Leak::None, now);
+            self.decider.ended(key, &reason, Toll::Charged, now);
             let reason = reason.to_string();
             return self.answer(key, || Err(SupervisorError::NotLaunched(reason.clone())));
         }

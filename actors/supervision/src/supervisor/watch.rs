@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::SupervisorActor;
-use crate::decide::{Key, Leak, Phase};
+use crate::decide::{Key, Phase, Toll};
 use crate::event::EventKind;
 use crate::link::{Link, Remains, Stage};
 use crate::roster::Child;
@@ -121,7 +121,11 @@ impl SupervisorActor {
         }
         link.entry()
             .ended(reason.clone(), ctx.shared().board.wall());
-        self.decider.ended(key, reason, Leak::None, now);
+        let toll = match link.is_excused() {
+            true => Toll::Excused,
+            false => Toll::Charged,
+        };
+        self.decider.ended(key, reason, toll, now);
         self.publish(key);
         tell_exit(link, reason, kind, ctx);
     }
@@ -137,13 +141,13 @@ impl SupervisorActor {
         let overdue_ms = u64::try_from(overdue.as_millis()).unwrap_or(u64::MAX);
         let reason = ExitReason::Hang { item, overdue_ms };
         self.abandon(key, link, ctx);
-        let leak = match ctx.shared().ledger.has_room() {
-            true => Leak::None,
-            false => Leak::AtCap,
+        let toll = match ctx.shared().ledger.has_room() {
+            true => Toll::Charged,
+            false => Toll::AtCap,
         };
         link.entry()
             .ended(reason.clone(), ctx.shared().board.wall());
-        self.decider.ended(key, &reason, leak, now);
+        self.decider.ended(key, &reason, toll, now);
         self.publish(key);
         tell_exit(link, &reason, EventKind::Fenced, ctx);
     }

@@ -1,7 +1,8 @@
 //! How often is too often, how long to wait, and what follows when a child cannot be kept alive.
 
 use impetus_supervision::{
-    ActorState, Backoff, ChildSpec, EventKind, ExitReason, Intensity, Significance, SupervisorSpec,
+    Actor, ActorError, ActorState, Backoff, ChildSpec, Context, EventKind, ExitReason, Intensity,
+    Message, Significance, SupervisorSpec, TestExecutor,
 };
 
 use crate::support::{Deed, Diary, Moment, Msg, World, millis, probe, scripted, secs};
@@ -211,4 +212,63 @@ fn escalation_climbs_to_the_root_and_ends_in_the_verdict() {
     let escalated = |event: &impetus_supervision::Event| event.kind == EventKind::Escalated;
     let events = world.board.events(1000);
     assert_eq!(events.iter().filter(|event| escalated(event)).count(), 4);
+}
+
+/// An actor that ends when it is told to, or in its start, and says that it is not to blame.
+struct Innocent {
+    comes_up: bool,
+}
+
+struct End;
+
+impl Message for End {}
+
+impl Actor for Innocent {
+    type Msg = End;
+
+    async fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+        ctx.excuse();
+        match self.comes_up {
+            true => Ok(()),
+            false => Err(ActorError::failed("ended in its start")),
+        }
+    }
+
+    async fn handle(&mut self, _: End, _: &mut Context<Self>) -> Result<(), ActorError> {
+        Err(ActorError::failed("ended from outside"))
+    }
+}
+
+#[test]
+fn an_end_that_is_excused_is_charged_to_nobody_and_healed_at_once() {
+    let (spec, innocent) = ChildSpec::actor("innocent", |_| Innocent { comes_up: true });
+    let executor = TestExecutor::new();
+    let spec = spec.intensity(Intensity::try_new(2, secs(1000)).unwrap());
+    let running = executor
+        .system()
+        .start(SupervisorSpec::new("root").child(spec))
+        .unwrap();
+    for restarts in 1..=50 {
+        innocent.try_send(End).unwrap();
+        executor.settle();
+        let status = running.board().get(&"innocent".into()).unwrap();
+        assert_eq!(
+            (status.state, status.restarts),
+            (ActorState::Running, restarts)
+        );
+    }
+}
+
+#[test]
+fn an_incarnation_that_never_came_to_run_cannot_be_excused() {
+    let (spec, _) = ChildSpec::actor("innocent", |_| Innocent { comes_up: false });
+    let executor = TestExecutor::new();
+    let spec = spec.intensity(Intensity::try_new(2, secs(1000)).unwrap());
+    let running = executor
+        .system()
+        .start(SupervisorSpec::new("root").child(spec))
+        .unwrap();
+    executor.advance(secs(10));
+    let status = running.board().get(&"innocent".into()).unwrap();
+    assert_eq!(status.state, ActorState::Failed);
 }

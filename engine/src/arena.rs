@@ -124,6 +124,18 @@ impl Arena {
         }
     }
 
+    /// Returns another handle to the same memory.
+    ///
+    /// # Errors
+    ///
+    /// The system has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            layout: self.layout,
+            memory: self.memory.as_ref().map(File::try_clone).transpose()?,
+        })
+    }
+
     /// Returns number and size of the slots.
     pub fn layout(&self) -> ArenaLayout {
         self.layout

@@ -141,6 +141,9 @@ pub enum EngineError {
         /// Bytes allowed.
         cap: u64,
     },
+    /// The run was ended early, or not begun, because nobody waited for its answer any more.
+    #[error("the run was given up because nobody waited for it any more")]
+    Abandoned,
     /// Server and worker did not understand each other.
     #[error("worker protocol violated: {reason}")]
     Protocol {
@@ -162,7 +165,8 @@ impl EngineError {
             | Self::WrongShape { .. }
             | Self::InputMalformed { .. }
             | Self::InputTooLarge { .. }
-            | Self::OutputTooLarge { .. } => Fault::Client,
+            | Self::OutputTooLarge { .. }
+            | Self::Abandoned => Fault::Client,
             Self::RunFailed { .. } => Fault::Worker,
             Self::RuntimeMissing { .. }
             | Self::RuntimeUnusable { .. }

@@ -16,6 +16,7 @@
 
 mod answer;
 mod ledger;
+mod parked;
 mod plan;
 mod receiver;
 mod sender;
@@ -33,6 +34,7 @@ use crate::protocol::ProtocolError;
 use crate::runtime::{Loaded, RuntimeInfo};
 use crate::tensor::{DType, Tensor};
 
+pub use parked::{Parked, park};
 pub use receiver::Receiver;
 pub use sender::Sender;
 use shared::Shared;
@@ -84,6 +86,8 @@ pub enum Received {
     },
     /// The runtime's library is loaded and started.
     RuntimeReady(RuntimeInfo),
+    /// The model has been read and runs for the first time.
+    Warming,
     /// The model is loaded and warm.
     Loaded(Loaded),
     /// The runtime or the model could not be loaded.

@@ -70,7 +70,8 @@ pub struct RuntimeInfo {
 /// Takes the outputs of a run; they are valid during the call only.
 pub type Deliver<'a> = dyn FnMut(&[TensorView<'_>]) -> Result<(), EngineError> + 'a;
 
-/// Makes the run in progress end early, from any thread and for good.
+/// Makes the run in progress end early, from any thread, and every one after it until
+/// [`Model::resume`].
 pub type Interrupt = Arc<dyn Fn() + Send + Sync>;
 
 /// Something that loads models.
@@ -103,4 +104,7 @@ pub trait Model {
     fn interrupt(&self) -> Option<Interrupt> {
         None
     }
+
+    /// Undoes an interrupt, so that the next run is a whole one.
+    fn resume(&mut self) {}
 }

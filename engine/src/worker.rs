@@ -4,7 +4,8 @@
 //! has arrived, several requests with one call, and it writes each answer as soon as there is one.
 //! While it waits for room to write it goes on reading, so neither end can wait for the other. The
 //! *watching thread*, which is the one that called [`run`], waits for the end of the connection
-//! and for nothing else: however long a run takes, a worker whose server is gone ends at once.
+//! and for the server's word that nobody wants a run any more, and for nothing else: however long
+//! a run takes, a worker whose server is gone ends at once.
 //!
 //! An idle worker repeats its warm-up sample now and then and compares the result with the first
 //! one, so that an engine that has died in silence is known before a request finds it. A mismatch
@@ -16,11 +17,13 @@
 
 mod connection;
 mod engine;
+mod interrupts;
 mod outputs;
 mod sample;
 mod service;
 
 use std::any::Any;
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +34,8 @@ use std::thread;
 use crate::platform;
 use crate::runtime::Runtime;
 use crate::runtime::onnx::OnnxRuntime;
-use service::InterruptSlot;
+use interrupts::Interrupts;
+use service::Equipment;
 
 /// How much lower than the server's the priority of a worker process is.
 const NICE: i32 = 5;
@@ -72,15 +76,24 @@ pub enum WorkerExit {
 /// Blocks. Returns at once when the server closes the connection, even if a run is in progress:
 /// that run is asked to end early and its thread is not waited for.
 pub fn run(stream: UnixStream, options: WorkerOptions) -> WorkerExit {
-    let interrupt = InterruptSlot::default();
+    let interrupts = Interrupts::default();
+    let (line, theirs) = match UnixStream::pair() {
+        Ok(pair) => pair,
+        Err(error) => return WorkerExit::System(error.to_string()),
+    };
     let (tell, told) = mpsc::sync_channel(1);
     let inference = stream.try_clone().and_then(|stream| {
-        let interrupt = interrupt.clone();
+        let interrupts = interrupts.clone();
         thread::Builder::new()
             .name("inference".into())
             .spawn(move || {
                 let served = catch_unwind(AssertUnwindSafe(|| {
-                    service::serve(&stream, (options.runtime)(), &interrupt)
+                    let equipment = Equipment {
+                        runtime: (options.runtime)(),
+                        interrupts,
+                        line: theirs.into(),
+                    };
+                    service::serve(&stream, equipment)
                 }));
                 let exit = served.unwrap_or_else(|panic| WorkerExit::Panicked(panic_text(&*panic)));
                 // The watching thread may have returned; then nobody asks.
@@ -92,7 +105,7 @@ pub fn run(stream: UnixStream, options: WorkerOptions) -> WorkerExit {
         Ok(inference) => inference,
         Err(error) => return WorkerExit::System(error.to_string()),
     };
-    platform::wait_for_hangup(stream.as_fd());
+    watch(&stream, line, &interrupts);
     match told.try_recv() {
         Ok(exit) => {
             // It has said its last word and is about to return.
@@ -100,9 +113,40 @@ pub fn run(stream: UnixStream, options: WorkerOptions) -> WorkerExit {
             exit
         }
         Err(_) => {
-            interrupt.trigger();
+            interrupts.strike_any();
             WorkerExit::Closed
         }
+    }
+}
+
+/// Waits for the end of the connection, and meanwhile passes on which runs nobody wants.
+fn watch(stream: &UnixStream, line: UnixStream, interrupts: &Interrupts) {
+    let mut line = line.set_nonblocking(true).is_ok().then_some(line);
+    while !platform::wait_for_hangup(stream.as_fd(), line.as_ref().map(AsFd::as_fd)) {
+        let open = line
+            .as_mut()
+            .is_some_and(|line| take_words(line, interrupts));
+        if !open {
+            // The server has put its end away, or says what is no number: nobody will be struck.
+            line = None;
+        }
+    }
+}
+
+/// Takes what the server says on the line; returns whether it may say more.
+fn take_words(line: &mut UnixStream, interrupts: &Interrupts) -> bool {
+    let mut words = [0; 8 * 64];
+    match line.read(&mut words) {
+        Ok(0) => false,
+        // A word is written with one call into an empty or half-empty buffer: whole or not at all.
+        Ok(bytes) => {
+            let (runs, rest) = words[..bytes].as_chunks::<8>();
+            for run in runs {
+                interrupts.strike(u64::from_le_bytes(*run));
+            }
+            rest.is_empty()
+        }
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
     }
 }
 

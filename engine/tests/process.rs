@@ -114,6 +114,7 @@ impl Process {
         self.sender.send(&ToWorker::Load(spec)).await.unwrap();
         let ready = self.next().await.unwrap();
         assert!(matches!(ready, Received::RuntimeReady(_)), "{ready:?}");
+        assert_eq!(self.next().await.unwrap(), Received::Warming);
         let loaded = self.next().await.unwrap();
         assert!(matches!(loaded, Received::Loaded(_)), "{loaded:?}");
     }

@@ -17,6 +17,8 @@ pub struct Receiver {
     gathering: Option<Gathering>,
     /// How the link ended, once it has.
     ended: Option<LinkError>,
+    /// The worker is to outlive this half.
+    parked: bool,
 }
 
 // === impl Receiver ===
@@ -28,7 +30,18 @@ impl Receiver {
             shared,
             gathering: None,
             ended: None,
+            parked: false,
         })
+    }
+
+    /// Gives up this half and leaves the connection open, if nothing has been read that was not
+    /// passed on.
+    pub(super) fn put_away(mut self) -> Option<Arc<Shared>> {
+        if !self.inbox.is_empty() || self.gathering.is_some() || self.ended.is_some() {
+            return None;
+        }
+        self.parked = true;
+        Some(Arc::clone(&self.shared))
     }
 
     /// Returns the next thing the worker has said; waits for it without a limit.
@@ -113,9 +126,13 @@ impl Receiver {
                 pid,
             } => {
                 check_hello(protocol, &build_id)?;
+                if let Some(line) = incoming.descriptors.pop_front() {
+                    self.shared.set_line(line);
+                }
                 Received::Hello { generation, pid }
             }
             FromWorker::RuntimeReady(runtime) => Received::RuntimeReady(runtime),
+            FromWorker::Warming => Received::Warming,
             FromWorker::Loaded(loaded) => Received::Loaded(loaded),
             FromWorker::LoadFailed(error) => Received::LoadFailed(error),
             FromWorker::Done(done) => {
@@ -147,6 +164,9 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
+        if self.parked {
+            return;
+        }
         // Nobody hears the worker any more, so there is no use in its going on.
         self.shared.lose("the link was given up");
         self.shared.close();

@@ -98,6 +98,20 @@ impl Sender {
         self.shared.ledger().in_flight()
     }
 
+    /// Says that nobody wants a run any more, so that the worker may end it early. The run is
+    /// answered all the same.
+    ///
+    /// Never waits: where the line is full, dozens of runs are being given up already.
+    pub fn interrupt(&self, id: u64) {
+        self.shared.say_unwanted(id);
+    }
+
+    /// Returns whether something has arrived from the worker that the receiver has not read: what
+    /// looks like silence is then the server's own slowness.
+    pub fn has_unread(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.shared.socket).is_ok_and(|bytes| bytes > 0)
+    }
+
     /// Returns whether the worker is gone.
     pub fn is_lost(&self) -> bool {
         self.shared.alive().is_err()

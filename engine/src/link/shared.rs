@@ -7,9 +7,10 @@
 //! to the pump in any case, so no caller that goes away can leave a half-written frame behind.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rustix::net::Shutdown;
 use tokio::io::Interest;
@@ -20,6 +21,7 @@ use super::ledger::Ledger;
 use super::{Limits, LinkError};
 use crate::arena::Arena;
 use crate::error::EngineError;
+use crate::platform;
 use crate::protocol::ProtocolError;
 use crate::wire::{Filled, Inbox, Outbox};
 
@@ -37,6 +39,8 @@ pub(super) struct Shared {
     pub(super) large_outputs: AtomicBool,
     outbox: Mutex<Outbox>,
     ledger: Mutex<Ledger>,
+    /// Where the worker hears which runs nobody wants any more.
+    line: OnceLock<OwnedFd>,
     pump: Arc<Notify>,
 }
 
@@ -51,6 +55,7 @@ impl Shared {
             ledger: Mutex::new(Ledger::new(arena.layout().slots())),
             arena,
             limits,
+            line: OnceLock::new(),
             room: Notify::new(),
             large_outputs: AtomicBool::new(false),
             pump: Arc::new(Notify::new()),
@@ -66,6 +71,26 @@ impl Shared {
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the line that came with the worker's hello.
+    pub(super) fn set_line(&self, line: OwnedFd) {
+        if rustix::io::ioctl_fionbio(&line, true).is_ok() {
+            // A second one would be a worker's whim; the first stands.
+            let _ = self.line.set(line);
+        }
+    }
+
+    /// Returns another descriptor of the line.
+    pub(super) fn line(&self) -> io::Result<Option<OwnedFd>> {
+        self.line.get().map(OwnedFd::try_clone).transpose()
+    }
+
+    pub(super) fn say_unwanted(&self, id: u64) {
+        if let Some(line) = self.line.get() {
+            // Full: dozens are being given up. Broken: the worker is gone, and so is the run.
+            let _ = rustix::net::send(line, &id.to_le_bytes(), platform::SEND_FLAGS);
+        }
     }
 
     /// Returns the loss of the worker, if it is lost.

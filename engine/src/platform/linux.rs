@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
@@ -55,15 +55,18 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// Waits until the connection has ended in both directions, without waking for data.
-pub(crate) fn wait_for_hangup(socket: impl AsFd) {
+/// Waits until the connection has ended in both directions, without waking for its data, or until
+/// there is something on the line; returns true for the former.
+pub(crate) fn wait_for_hangup(socket: BorrowedFd<'_>, line: Option<BorrowedFd<'_>>) -> bool {
     // Asking for no event leaves those that are always reported: hang-up and error.
-    let mut polled = [PollFd::new(&socket, PollFlags::empty())];
+    let mut polled = vec![PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    polled.extend(line.map(|line| PollFd::from_borrowed_fd(line, PollFlags::IN)));
     loop {
         match poll(&mut polled, None) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return !polled[0].revents().is_empty(),
             // An error in waiting must not leave a worker without its watch.
-            Ok(_) | Err(_) => return,
+            Err(_) => return true,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags};
@@ -42,20 +42,25 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the connection has ended and all that was sent over it has been read.
-pub(crate) fn wait_for_hangup(socket: impl AsFd) {
+/// Waits until the connection has ended and all that was sent over it has been read, or until there
+/// is something on the line; returns true for the former.
+pub(crate) fn wait_for_hangup(socket: BorrowedFd<'_>, line: Option<BorrowedFd<'_>>) -> bool {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     let mut byte = [0u8; 1];
     loop {
-        match rustix::net::recv(&socket, &mut byte, flags) {
-            Ok((0, _)) => return,
+        match rustix::net::recv(socket, &mut byte, flags) {
+            Ok((0, _)) => return true,
             Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            Err(_) => return,
+            Err(_) => return true,
         }
         // Waits for the interval, or less where the system reports a hang-up by itself.
-        let mut polled = [PollFd::new(&socket, PollFlags::empty())];
+        let mut polled = vec![PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+        polled.extend(line.map(|line| PollFd::from_borrowed_fd(line, PollFlags::IN)));
         if poll(&mut polled, Some(&HANGUP_INTERVAL)).is_err() {
-            return;
+            return true;
+        }
+        if polled.get(1).is_some_and(|line| !line.revents().is_empty()) {
+            return false;
         }
     }
 }

@@ -36,7 +36,8 @@ pub enum ToWorker {
 /// What a worker tells the server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FromWorker {
-    /// The answer to the server's hello.
+    /// The answer to the server's hello. With it comes a socket on which the server names the runs
+    /// that nobody wants any more, each by eight bytes, little-endian.
     Hello {
         /// [`PROTOCOL_VERSION`] of the worker.
         protocol: u32,
@@ -49,6 +50,8 @@ pub enum FromWorker {
     },
     /// The runtime's library is loaded and started.
     RuntimeReady(RuntimeInfo),
+    /// The model has been read and runs for the first time.
+    Warming,
     /// The model is loaded and warm.
     Loaded(Loaded),
     /// The runtime or the model could not be loaded; another attempt may be made.

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::WorkerExit;
+use super::interrupts::Interrupts;
 use super::outputs::{Placer, SharedMemory};
 use super::sample::{Checked, Sample};
-use super::service::InterruptSlot;
 use crate::arena::{ArenaLayout, Mapping};
 use crate::error::EngineError;
 use crate::protocol::{FromWorker, Place, ProtocolError, Run, Terms, WireTensor, frame};
@@ -20,10 +20,17 @@ use crate::wire::Outbox;
 pub(super) struct Engine {
     runtime: Box<dyn Runtime>,
     info: Option<RuntimeInfo>,
-    interrupt: InterruptSlot,
+    interrupts: Interrupts,
     terms: Option<Terms>,
     memory: Option<SharedMemory>,
     model: Option<LoadedModel>,
+}
+
+/// A model that has been read and has not run yet.
+pub(super) struct Opened {
+    model: Box<dyn Model>,
+    runtime: RuntimeInfo,
+    load_micros: u64,
 }
 
 struct LoadedModel {
@@ -38,11 +45,11 @@ struct LoadedModel {
 // === impl Engine ===
 
 impl Engine {
-    pub(super) fn new(runtime: Box<dyn Runtime>, interrupt: InterruptSlot) -> Self {
+    pub(super) fn new(runtime: Box<dyn Runtime>, interrupts: Interrupts) -> Self {
         Self {
             runtime,
             info: None,
-            interrupt,
+            interrupts,
             terms: None,
             memory: None,
             model: None,
@@ -66,18 +73,22 @@ impl Engine {
         }
     }
 
-    /// Loads a model in place of the one there is; returns what to tell the server about it.
-    pub(super) fn load(&mut self, spec: &LoadSpec) -> FromWorker {
+    /// Opens a model in place of the one there is; it serves once it has been warmed up.
+    pub(super) fn open(&mut self, spec: &LoadSpec) -> Result<Opened, EngineError> {
         self.unload();
-        match self.try_load(spec) {
-            Ok(loaded) => FromWorker::Loaded(loaded),
-            Err(error) => FromWorker::LoadFailed(error),
-        }
+        let runtime = self.info.clone().ok_or(EngineError::NotLoaded)?;
+        let started = Instant::now();
+        let model = self.runtime.load(spec)?;
+        Ok(Opened {
+            model,
+            runtime,
+            load_micros: micros_since(started),
+        })
     }
 
     /// Gives up the model, if there is one.
     pub(super) fn unload(&mut self) {
-        self.interrupt.set(None);
+        self.interrupts.set(None);
         self.model = None;
     }
 
@@ -119,7 +130,15 @@ impl Engine {
             outbox: &mut *outbox,
         };
         let result = views.and_then(|views| match &mut self.model {
-            Some(model) => model.run(&views, placer),
+            Some(model) if self.interrupts.begin(id) => {
+                let result = model.run(&views, placer);
+                if self.interrupts.end() {
+                    model.model.resume();
+                    return result.map_err(|_| EngineError::Abandoned);
+                }
+                result
+            }
+            Some(_) => Err(EngineError::Abandoned),
             None => Err(EngineError::NotLoaded),
         });
         match result {
@@ -150,13 +169,14 @@ impl Engine {
         })
     }
 
-    fn try_load(&mut self, spec: &LoadSpec) -> Result<Loaded, EngineError> {
-        let runtime = self.info.clone().ok_or(EngineError::NotLoaded)?;
-        let started = Instant::now();
-        let mut model = self.runtime.load(spec)?;
-        let load_micros = micros_since(started);
-        self.interrupt.set(model.interrupt());
-
+    /// Runs the sample for the first time; returns what to tell the server about the model.
+    pub(super) fn warm_up(&mut self, spec: &LoadSpec, opened: Opened) -> Loaded {
+        let Opened {
+            mut model,
+            runtime,
+            load_micros,
+        } = opened;
+        self.interrupts.set(model.interrupt());
         let started = Instant::now();
         let sample = if spec.warm_up {
             Sample::take(&mut *model)
@@ -179,7 +199,7 @@ impl Engine {
             self_checks: 0,
             active: Instant::now(),
         });
-        Ok(Loaded {
+        Loaded {
             inputs,
             outputs,
             load_micros,
@@ -187,7 +207,7 @@ impl Engine {
             warm_up_skipped,
             max_batch_free,
             runtime,
-        })
+        }
     }
 }
 

@@ -3,21 +3,15 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::WorkerExit;
 use super::connection::{Connection, Woken};
 use super::engine::Engine;
+use super::interrupts::Interrupts;
 use super::outputs::SharedMemory;
 use crate::error::EngineError;
 use crate::protocol::{FromWorker, ProtocolError, Terms, ToWorker, check_hello};
-use crate::runtime::{Interrupt, LoadSpec, Runtime};
-
-/// Where the inference thread leaves what makes its run end early.
-#[derive(Clone, Default)]
-pub(super) struct InterruptSlot {
-    interrupt: Arc<Mutex<Option<Interrupt>>>,
-}
+use crate::runtime::{LoadSpec, Runtime};
 
 /// How far the conversation has come.
 enum Stage {
@@ -29,19 +23,24 @@ enum Stage {
     Agreed,
 }
 
+/// What a worker serves with.
+pub(super) struct Equipment {
+    pub(super) runtime: Box<dyn Runtime>,
+    pub(super) interrupts: Interrupts,
+    /// The server's end of the line on which it says which run nobody wants any more.
+    pub(super) line: OwnedFd,
+}
+
 /// Serves one connection; returns why it ended.
-pub(super) fn serve(
-    stream: &UnixStream,
-    runtime: Box<dyn Runtime>,
-    interrupt: &InterruptSlot,
-) -> WorkerExit {
+pub(super) fn serve(stream: &UnixStream, equipment: Equipment) -> WorkerExit {
     let connection = match Connection::new(stream) {
         Ok(connection) => connection,
         Err(error) => return WorkerExit::System(error.to_string()),
     };
     let service = Service {
         connection,
-        engine: Engine::new(runtime, interrupt.clone()),
+        engine: Engine::new(equipment.runtime, equipment.interrupts),
+        line: Some(equipment.line),
         stage: Stage::Silent,
     };
     match service.serve() {
@@ -55,6 +54,8 @@ enum Never {}
 struct Service<'a> {
     connection: Connection<'a>,
     engine: Engine,
+    /// Goes to the server with the hello.
+    line: Option<OwnedFd>,
     stage: Stage,
 }
 
@@ -98,7 +99,10 @@ impl Service<'_> {
                 },
             ) => {
                 // Said in any case, so that the server can tell what it is talking to.
-                self.say(&FromWorker::hello(generation))?;
+                let line = self.line.take();
+                let hello = FromWorker::hello(generation);
+                self.connection.outbox.push(&hello, line)?;
+                self.connection.flush()?;
                 check_hello(protocol, &build_id)?;
                 self.stage = Stage::Greeted;
             }
@@ -130,7 +134,12 @@ impl Service<'_> {
         let ready = self.engine.start_runtime(&spec.runtime);
         self.say(&ready)?;
         if let FromWorker::RuntimeReady(_) = ready {
-            let loaded = self.engine.load(spec);
+            let opened = match self.engine.open(spec) {
+                Ok(opened) => opened,
+                Err(error) => return self.say(&FromWorker::LoadFailed(error)),
+            };
+            self.say(&FromWorker::Warming)?;
+            let loaded = FromWorker::Loaded(self.engine.warm_up(spec, opened));
             self.say_loaded(spec, &loaded)?;
         }
         Ok(())
@@ -152,28 +161,6 @@ impl Service<'_> {
     fn say(&mut self, message: &FromWorker) -> Result<(), WorkerExit> {
         self.connection.outbox.push(message, None)?;
         self.connection.flush()
-    }
-}
-
-// === impl InterruptSlot ===
-
-impl InterruptSlot {
-    /// Replaces what is called by [`Self::trigger`].
-    pub(super) fn set(&self, interrupt: Option<Interrupt>) {
-        *self.lock() = interrupt;
-    }
-
-    /// Makes the run in progress end early, if the runtime can do that.
-    pub(super) fn trigger(&self) {
-        if let Some(interrupt) = self.lock().as_ref() {
-            interrupt();
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Interrupt>> {
-        self.interrupt
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

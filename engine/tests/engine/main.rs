@@ -1,6 +1,7 @@
 //! The server's end of a link against a worker on a thread, with the real ONNX Runtime.
 #![allow(clippy::unwrap_used, reason = "a failed test is what a panic is for")]
 
+mod abandoning;
 mod fake;
 mod onnx;
 mod support;

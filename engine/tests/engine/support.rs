@@ -85,6 +85,7 @@ impl Worker {
         loop {
             match self.next().await {
                 Received::RuntimeReady(runtime) => assert!(!runtime.version.is_empty()),
+                Received::Warming => {}
                 Received::Loaded(loaded) => return Ok(loaded),
                 Received::LoadFailed(error) => return Err(error),
                 other => panic!("unexpected {other:?}"),

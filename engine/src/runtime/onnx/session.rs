@@ -109,9 +109,15 @@ impl Model for OnnxModel {
     fn interrupt(&self) -> Option<Interrupt> {
         let options = self.options.clone();
         Some(Arc::new(move || {
-            // Fails for no reason that could be acted on: the thread is being left behind.
+            // Fails for no reason that could be acted on: the run goes on as if nobody had asked.
             let _ = options.terminate();
         }))
+    }
+
+    fn resume(&mut self) {
+        if let Err(error) = self.options.unterminate() {
+            tracing::warn!(%error, "the runtime goes on refusing to run");
+        }
     }
 }
 

@@ -187,6 +187,25 @@ impl StatusBoard {
         self.inner.history.last(limit)
     }
 
+    /// Records something about an actor that others ought to find in its history, under its present generation.
+    ///
+    /// ```
+    /// use impetus_supervision::EventKind;
+    ///
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    /// board.note(&"counter".into(), "counts slower than it did");
+    ///
+    /// let last = board.events(1).pop().ok_or("nothing has happened")?;
+    /// assert_eq!((last.kind, last.generation.get()), (EventKind::Note, 1));
+    /// assert_eq!(last.message, "counts slower than it did");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn note(&self, actor: &ActorId, message: impl Into<String>) {
+        let generation = self.generation_of(actor);
+        self.record(actor, generation, EventKind::Note, message);
+    }
+
     /// Returns a receiver of the number of events so far, by which to wait for the next one.
     ///
     /// ```
@@ -259,9 +278,7 @@ impl StatusBoard {
     pub(crate) fn give_up(&self, verdict: Verdict) {
         let Verdict { actor, reason, .. } = verdict.clone();
         lock(&self.inner.verdict).get_or_insert(verdict);
-        let generation = self
-            .find(&actor)
-            .map_or(Generation::NONE, |entry| entry.generation());
+        let generation = self.generation_of(&actor);
         let message = format!("given up for good: {reason}");
         self.record(&actor, generation, EventKind::Escalated, message);
         if let Some(bell) = self.inner.bell.get() {
@@ -302,6 +319,11 @@ impl StatusBoard {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         entries.retain(|entry| entry.id() != id);
+    }
+
+    fn generation_of(&self, id: &ActorId) -> Generation {
+        self.find(id)
+            .map_or(Generation::NONE, |entry| entry.generation())
     }
 
     pub(crate) fn find(&self, id: &ActorId) -> Option<Arc<Entry>> {

@@ -13,7 +13,7 @@ use crate::roster::Child;
 use crate::shared::Shared;
 use crate::sync::lock;
 use crate::watchdog::Watchdog;
-use crate::{ActorId, ActorState, ExitReason, FaultKit, SupervisorRef, Timestamp};
+use crate::{ActorId, ActorState, ExitReason, FaultKit, Healing, SupervisorRef, Timestamp};
 
 mod builder;
 
@@ -167,6 +167,21 @@ impl Running {
     /// ```
     pub fn faults(&self) -> FaultKit {
         self.shared.faults.clone()
+    }
+
+    /// Returns the switch by which healing is paused and resumed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let healing = tree.running.healing();
+    /// healing.pause(Duration::from_secs(60));
+    /// assert_eq!(tree.running.healing().paused_for(), Some(Duration::from_secs(60)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn healing(&self) -> Healing {
+        self.shared.healing.clone()
     }
 
     /// Returns how many abandoned threads have not ended.

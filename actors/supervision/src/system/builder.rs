@@ -12,7 +12,7 @@ use crate::roster::{Child, Duplicate};
 use crate::shared::Shared;
 use crate::supervisor::act::{incarnate, launch};
 use crate::watchdog::{Watchdog, WatchdogPlan};
-use crate::{ActorId, ChildSpec, Clock, Significance, SupervisorSpec, SystemClock};
+use crate::{ActorId, ChildSpec, Clock, Healing, Significance, SupervisorSpec, SystemClock};
 
 /// The choices about a tree as a whole.
 ///
@@ -25,6 +25,7 @@ use crate::{ActorId, ChildSpec, Clock, Significance, SupervisorSpec, SystemClock
 pub struct SystemBuilder {
     clock: Option<Arc<dyn Clock>>,
     executor: Option<Arc<dyn Executor>>,
+    healing: Option<Healing>,
     leak_cap: usize,
     event_capacity: usize,
     seed: u64,
@@ -61,6 +62,7 @@ impl SystemBuilder {
         Self {
             clock: None,
             executor: None,
+            healing: None,
             leak_cap: 32,
             event_capacity: 512,
             seed: 0,
@@ -96,6 +98,24 @@ impl SystemBuilder {
     #[must_use]
     pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
         self.executor = Some(executor);
+        self
+    }
+
+    /// Sets the switch by which healing is paused (default: one of the system's own, as [`Running::healing`] returns it).
+    ///
+    /// ```
+    /// use impetus_supervision::{Healing, SupervisorSpec, TestExecutor};
+    ///
+    /// let executor = TestExecutor::new();
+    /// let healing = Healing::new(executor.clock());
+    /// let running = executor.system().healing(healing.clone()).start(SupervisorSpec::new("root"))?;
+    /// healing.pause(std::time::Duration::from_secs(60));
+    /// assert!(running.healing().paused_for().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn healing(mut self, healing: Healing) -> Self {
+        self.healing = Some(healing);
         self
     }
 
@@ -188,17 +208,23 @@ impl SystemBuilder {
         let executor = self
             .executor
             .unwrap_or_else(|| Arc::new(ArbiterExecutor::new()));
+        let healing = self
+            .healing
+            .unwrap_or_else(|| Healing::new(Arc::clone(&clock)));
         let board = StatusBoard::new(clock, self.event_capacity);
         let shared = Arc::new(Shared::new(
             executor,
             board.clone(),
-            self.leak_cap,
-            self.seed,
+            healing,
+            (self.leak_cap, self.seed),
         ));
         let (spec, root_ref) = ChildSpec::supervisor(spec);
         let spec = spec.significance(Significance::Significant);
         let root = Child::enter(0, spec, None, &shared)
             .map_err(|Duplicate(id)| StartError::Duplicate(id))?;
+        shared
+            .healing
+            .record_on(board.clone(), root.spec.id().clone());
         let (changed, root_changed) = watch::channel(());
         let notify = Arc::new(move || {
             changed.send_replace(());

@@ -1,5 +1,7 @@
 //! A tree whose healing is paused holds still, and heals what is due when the pause is over.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use impetus_supervision::{
@@ -113,9 +115,16 @@ fn a_child_that_was_idle_all_through_a_pause_is_not_taken_for_hung_when_it_ends(
     world.running.healing().pause(secs(600));
     world.advance(599.9);
 
-    // It has not had its turn with this one when its supervisor looks.
-    a_ref.try_send(Msg::Add(1)).unwrap();
-    world.running.healing().resume();
+    // The message comes after its supervisor was told to look, and before it does.
+    let mut resumed = false;
+    world.executor.run_until(poll_fn(|cx| {
+        if std::mem::replace(&mut resumed, true) {
+            return Poll::Ready(a_ref.try_send(Msg::Add(1)).unwrap());
+        }
+        world.running.healing().resume();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }));
     world.advance(1.0);
 
     assert_eq!((world.generation("a"), world.total(&a_ref)), (1, 1));

@@ -12,7 +12,8 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use tokio::sync::watch;
 
-use crate::event::{Event, EventKind, History};
+use crate::event::{Event, EventKind};
+use crate::history::{Capacity, Happening, History};
 use crate::sync::lock;
 use crate::{ActorId, ActorStatus, Clock, Generation, Timestamp, Verdict};
 
@@ -49,11 +50,11 @@ struct BoardInner {
 // === impl StatusBoard ===
 
 impl StatusBoard {
-    pub(crate) fn new(clock: Arc<dyn Clock>, event_capacity: usize) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, capacity: Capacity) -> Self {
         let inner = BoardInner {
             clock,
             entries: RwLock::new(Vec::new()),
-            history: History::new(event_capacity),
+            history: History::new(capacity),
             verdict: Mutex::new(None),
             bell: OnceLock::new(),
             root_turned: Mutex::new(None),
@@ -173,7 +174,7 @@ impl StatusBoard {
         lock(&self.inner.verdict).clone()
     }
 
-    /// Returns the last `limit` events, newest last.
+    /// Returns the last `limit` events of all actors, newest last.
     ///
     /// ```
     /// let tree = impetus_supervision::example::tree()?;
@@ -185,6 +186,41 @@ impl StatusBoard {
     /// ```
     pub fn events(&self, limit: usize) -> Vec<Event> {
         self.inner.history.last(limit)
+    }
+
+    /// Returns the last `limit` events of one actor, newest last; also of one that is no longer there.
+    ///
+    /// ```
+    /// use impetus_supervision::example::{Count, tree};
+    ///
+    /// let tree = tree()?;
+    /// tree.counter.try_send(Count::Break("a reason"))?;
+    /// tree.executor.settle();
+    ///
+    /// let events = tree.running.board().events_of(&"counter".into(), 2);
+    /// let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    /// assert_eq!(kinds, ["exited", "restarted"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn events_of(&self, actor: &ActorId, limit: usize) -> Vec<Event> {
+        self.inner.history.last_of(actor, limit)
+    }
+
+    /// Returns the first `limit` events whose number is greater than `seq`, oldest first. Events that are gone by then
+    /// are left out: numbers tell how many those were.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    ///
+    /// let seen = board.events(1).pop().map_or(0, |event| event.seq);
+    /// board.note(&"counter".into(), "has something to say");
+    /// let news = board.events_since(seen, 100);
+    /// assert_eq!((news.len(), news[0].seq), (1, seen + 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn events_since(&self, seq: u64, limit: usize) -> Vec<Event> {
+        self.inner.history.since(seq, limit)
     }
 
     /// Records something about an actor that others ought to find in its history, under its present generation.
@@ -206,7 +242,7 @@ impl StatusBoard {
         self.record(actor, generation, EventKind::Note, message);
     }
 
-    /// Returns a receiver of the number of events so far, by which to wait for the next one.
+    /// Returns a receiver of the number of events so far, which is also the number of the last one, by which to wait for the next one.
     ///
     /// ```
     /// use impetus_supervision::example::{Count, tree};
@@ -247,7 +283,7 @@ impl StatusBoard {
         kind: EventKind,
         message: impl Into<String>,
     ) {
-        self.inner.history.record(Event {
+        self.inner.history.record(Happening {
             at: self.wall(),
             actor: actor.clone(),
             generation,

@@ -61,6 +61,7 @@ mod exit;
 mod fault;
 mod fence;
 mod healing;
+mod history;
 mod id;
 mod inbox;
 mod incarnation;

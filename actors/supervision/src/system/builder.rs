@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{Running, Verdict};
 use crate::board::StatusBoard;
 use crate::executor::{ArbiterExecutor, Executor, LaunchError};
+use crate::history::Capacity;
 use crate::roster::{Child, Duplicate};
 use crate::shared::Shared;
 use crate::supervisor::act::{incarnate, launch};
@@ -27,7 +28,7 @@ pub struct SystemBuilder {
     executor: Option<Arc<dyn Executor>>,
     healing: Option<Healing>,
     leak_cap: usize,
-    event_capacity: usize,
+    events: Capacity,
     seed: u64,
     watchdog: Option<WatchdogPlan>,
 }
@@ -64,7 +65,10 @@ impl SystemBuilder {
             executor: None,
             healing: None,
             leak_cap: 32,
-            event_capacity: 512,
+            events: Capacity {
+                per_actor: 64,
+                in_all: 4096,
+            },
             seed: 0,
             watchdog: None,
         }
@@ -133,7 +137,7 @@ impl SystemBuilder {
         self
     }
 
-    /// Sets how many events are kept (default 512).
+    /// Sets how many events of all actors together are kept (default 4096); past it the oldest is dropped.
     ///
     /// ```
     /// use impetus_supervision::System;
@@ -143,7 +147,22 @@ impl SystemBuilder {
     /// ```
     #[must_use]
     pub fn event_capacity(mut self, capacity: usize) -> Self {
-        self.event_capacity = capacity;
+        self.events.in_all = capacity;
+        self
+    }
+
+    /// Sets how many events of each actor are kept (default 64), so that one that has much to tell pushes out nothing
+    /// but its own.
+    ///
+    /// ```
+    /// use impetus_supervision::System;
+    ///
+    /// let builder = System::builder().events_per_actor(16);
+    /// # drop(builder);
+    /// ```
+    #[must_use]
+    pub fn events_per_actor(mut self, capacity: usize) -> Self {
+        self.events.per_actor = capacity;
         self
     }
 
@@ -211,7 +230,7 @@ impl SystemBuilder {
         let healing = self
             .healing
             .unwrap_or_else(|| Healing::new(Arc::clone(&clock)));
-        let board = StatusBoard::new(clock, self.event_capacity);
+        let board = StatusBoard::new(clock, self.events);
         let shared = Arc::new(Shared::new(
             executor,
             board.clone(),
@@ -254,7 +273,7 @@ impl std::fmt::Debug for SystemBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SystemBuilder")
             .field("leak_cap", &self.leak_cap)
-            .field("event_capacity", &self.event_capacity)
+            .field("events", &self.events)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
     }

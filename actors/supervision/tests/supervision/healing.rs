@@ -119,7 +119,8 @@ fn a_child_that_was_idle_all_through_a_pause_is_not_taken_for_hung_when_it_ends(
     let mut resumed = false;
     world.executor.run_until(poll_fn(|cx| {
         if std::mem::replace(&mut resumed, true) {
-            return Poll::Ready(a_ref.try_send(Msg::Add(1)).unwrap());
+            a_ref.try_send(Msg::Add(1)).unwrap();
+            return Poll::Ready(());
         }
         world.running.healing().resume();
         cx.waker().wake_by_ref();

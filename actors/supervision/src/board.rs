@@ -12,7 +12,8 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use tokio::sync::watch;
 
-use crate::event::{Event, EventKind, History};
+use crate::event::{Event, EventKind};
+use crate::history::{Capacity, Happening, History};
 use crate::sync::lock;
 use crate::{ActorId, ActorStatus, Clock, Generation, Timestamp, Verdict};
 
@@ -49,11 +50,11 @@ struct BoardInner {
 // === impl StatusBoard ===
 
 impl StatusBoard {
-    pub(crate) fn new(clock: Arc<dyn Clock>, event_capacity: usize) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, capacity: Capacity) -> Self {
         let inner = BoardInner {
             clock,
             entries: RwLock::new(Vec::new()),
-            history: History::new(event_capacity),
+            history: History::new(capacity),
             verdict: Mutex::new(None),
             bell: OnceLock::new(),
             root_turned: Mutex::new(None),
@@ -173,7 +174,7 @@ impl StatusBoard {
         lock(&self.inner.verdict).clone()
     }
 
-    /// Returns the last `limit` events, newest last.
+    /// Returns the last `limit` events of all actors, newest last.
     ///
     /// ```
     /// let tree = impetus_supervision::example::tree()?;
@@ -187,7 +188,61 @@ impl StatusBoard {
         self.inner.history.last(limit)
     }
 
-    /// Returns a receiver of the number of events so far, by which to wait for the next one.
+    /// Returns the last `limit` events of one actor, newest last; also of one that is no longer there.
+    ///
+    /// ```
+    /// use impetus_supervision::example::{Count, tree};
+    ///
+    /// let tree = tree()?;
+    /// tree.counter.try_send(Count::Break("a reason"))?;
+    /// tree.executor.settle();
+    ///
+    /// let events = tree.running.board().events_of(&"counter".into(), 2);
+    /// let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    /// assert_eq!(kinds, ["exited", "restarted"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn events_of(&self, actor: &ActorId, limit: usize) -> Vec<Event> {
+        self.inner.history.last_of(actor, limit)
+    }
+
+    /// Returns the first `limit` events whose number is greater than `seq`, oldest first. Events that are gone by then
+    /// are left out: numbers tell how many those were.
+    ///
+    /// ```
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    ///
+    /// let seen = board.events(1).pop().map_or(0, |event| event.seq);
+    /// board.note(&"counter".into(), "has something to say");
+    /// let news = board.events_since(seen, 100);
+    /// assert_eq!((news.len(), news[0].seq), (1, seen + 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn events_since(&self, seq: u64, limit: usize) -> Vec<Event> {
+        self.inner.history.since(seq, limit)
+    }
+
+    /// Records something about an actor that others ought to find in its history, under its present generation.
+    ///
+    /// ```
+    /// use impetus_supervision::EventKind;
+    ///
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let board = tree.running.board();
+    /// board.note(&"counter".into(), "counts slower than it did");
+    ///
+    /// let last = board.events(1).pop().ok_or("nothing has happened")?;
+    /// assert_eq!((last.kind, last.generation.get()), (EventKind::Note, 1));
+    /// assert_eq!(last.message, "counts slower than it did");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn note(&self, actor: &ActorId, message: impl Into<String>) {
+        let generation = self.generation_of(actor);
+        self.record(actor, generation, EventKind::Note, message);
+    }
+
+    /// Returns a receiver of the number of events so far, which is also the number of the last one, by which to wait for the next one.
     ///
     /// ```
     /// use impetus_supervision::example::{Count, tree};
@@ -228,7 +283,7 @@ impl StatusBoard {
         kind: EventKind,
         message: impl Into<String>,
     ) {
-        self.inner.history.record(Event {
+        self.inner.history.record(Happening {
             at: self.wall(),
             actor: actor.clone(),
             generation,
@@ -259,9 +314,7 @@ impl StatusBoard {
     pub(crate) fn give_up(&self, verdict: Verdict) {
         let Verdict { actor, reason, .. } = verdict.clone();
         lock(&self.inner.verdict).get_or_insert(verdict);
-        let generation = self
-            .find(&actor)
-            .map_or(Generation::NONE, |entry| entry.generation());
+        let generation = self.generation_of(&actor);
         let message = format!("given up for good: {reason}");
         self.record(&actor, generation, EventKind::Escalated, message);
         if let Some(bell) = self.inner.bell.get() {
@@ -302,6 +355,11 @@ impl StatusBoard {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         entries.retain(|entry| entry.id() != id);
+    }
+
+    fn generation_of(&self, id: &ActorId) -> Generation {
+        self.find(id)
+            .map_or(Generation::NONE, |entry| entry.generation())
     }
 
     pub(crate) fn find(&self, id: &ActorId) -> Option<Arc<Entry>> {

@@ -7,6 +7,7 @@
 //! - a child has at most one live incarnation, and nothing is launched once the supervisor is ending;
 //! - children start in order, each once the one before it has settled, and stop in reverse, each with a deadline;
 //! - nothing waits for a child that was fenced;
+//! - while healing is paused nothing is started again, unless it was asked for by name;
 //! - a group restart is charged to the child that caused it, and to no other.
 
 use std::collections::VecDeque;
@@ -39,6 +40,8 @@ pub(crate) enum Order {
     Abandon(Key),
     /// The restart waits for so long.
     NoteDelay(Key, Duration),
+    /// The restart waits until healing is resumed.
+    NoteHeld(Key),
     /// The child was given up until its cool-down has passed.
     NoteFailed(Key, String),
     /// The child ended and stays down.
@@ -79,6 +82,7 @@ pub(crate) struct Decider {
     ending: Ending,
     orders: VecDeque<Order>,
     leaks_have_room: bool,
+    heals: bool,
 }
 
 // === impl Decider ===
@@ -94,6 +98,7 @@ impl Decider {
             ending: Ending::No,
             orders: VecDeque::new(),
             leaks_have_room: true,
+            heals: true,
         }
     }
 
@@ -132,6 +137,25 @@ impl Decider {
     /// Tells whether another leaked thread can be borne.
     pub(crate) fn set_leaks_have_room(&mut self, have_room: bool) {
         self.leaks_have_room = have_room;
+    }
+
+    /// Tells whether what has ended may be started again.
+    pub(crate) fn set_heals(&mut self, heals: bool) {
+        self.heals = heals;
+    }
+
+    /// Returns true when nothing but the pause of healing keeps the child down, or will once its time has come.
+    pub(crate) fn is_held(&self, key: Key) -> bool {
+        let in_group = self.group.as_ref().is_some_and(|group| group.halts(key));
+        self.find(key).is_some_and(|member| {
+            let waits = match member.phase {
+                Phase::BackingOff { .. } | Phase::Failed { .. } => true,
+                Phase::Down => in_group,
+                Phase::Queued => member.tried,
+                _ => false,
+            };
+            waits && !self.may_restart(member)
+        })
     }
 
     /// Returns when something falls due by itself.
@@ -244,10 +268,9 @@ impl Decider {
             return;
         };
         member.forgive();
+        member.asked = true;
         if waits_in_group {
-            if let Some(group) = &mut self.group {
-                group.until = now;
-            }
+            self.hurry_group(now);
             return;
         }
         self.halt(key, Then::Launch, now);
@@ -279,7 +302,9 @@ impl Decider {
         if member.gated {
             delay = delay.max(GRACE_AT_CAP);
         }
-        if !delay.is_zero() {
+        if !self.heals {
+            self.orders.push_back(Order::NoteHeld(key));
+        } else if !delay.is_zero() {
             self.orders.push_back(Order::NoteDelay(key, delay));
         }
         self.schedule(key, now.saturating_add(delay), now);
@@ -288,7 +313,7 @@ impl Decider {
     fn schedule(&mut self, key: Key, until: Duration, now: Duration) {
         self.set_phase(key, Phase::BackingOff { until });
         match self.strategy {
-            Strategy::OneForOne if until <= now => self.retry(key, now),
+            Strategy::OneForOne if until <= now && self.heals => self.retry(key, now),
             Strategy::OneForOne => {}
             Strategy::OneForAll | Strategy::RestForOne => self.begin_group(key, until, now),
         }
@@ -300,6 +325,7 @@ impl Decider {
         let Some(member) = self.find_mut(key) else {
             return;
         };
+        member.asked = false;
         let cooled = matches!(member.phase, Phase::Failed { .. });
         if member.gated && !has_room {
             if cooled {
@@ -352,7 +378,7 @@ impl Decider {
                         .group
                         .as_ref()
                         .is_some_and(|group| group.halts(member.key));
-                    until <= now && !in_group
+                    until <= now && !in_group && self.may_restart(member)
                 }
                 _ => false,
             })
@@ -362,7 +388,14 @@ impl Decider {
 
     fn go_on_with_queue(&mut self) {
         while let Some(&head) = self.queue.front() {
-            match self.find(head).map(|member| (member.phase, member.settled)) {
+            let member = self.find(head);
+            match member.map(|member| (member.phase, member.settled)) {
+                // A first start is none of healing's business; that of a group's members, which ran before, is.
+                Some((Phase::Queued, _))
+                    if member.is_some_and(|m| m.tried && !self.may_restart(m)) =>
+                {
+                    return;
+                }
                 Some((Phase::Queued, _)) => return self.launch(head),
                 Some((Phase::Starting | Phase::Running { .. }, false)) => return,
                 _ => {
@@ -376,8 +409,14 @@ impl Decider {
         if let Some(member) = self.find_mut(key) {
             member.phase = Phase::Starting;
             member.settled = false;
+            member.asked = false;
             self.orders.push_back(Order::Launch(key));
         }
+    }
+
+    /// Healing may start the child again, or somebody has asked for it.
+    fn may_restart(&self, member: &Member) -> bool {
+        self.heals || member.asked
     }
 
     fn set_phase(&mut self, key: Key, phase: Phase) {

@@ -1,15 +1,7 @@
-//! The history of events: the last so many things that happened in the tree, oldest first.
-//!
-//! Bounded on purpose: an actor that fails for a week must not fill the memory. Each event is logged when it is
-//! recorded, so nothing is only here.
-
-use std::collections::VecDeque;
-use std::sync::Mutex;
+//! What happens to actors, one event at a time, as the history tells it.
 
 use serde::Serialize;
-use tokio::sync::watch;
 
-use crate::sync::lock;
 use crate::{ActorId, Generation, Timestamp};
 
 /// Something that happened to an actor.
@@ -23,6 +15,8 @@ use crate::{ActorId, Generation, Timestamp};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
+    /// Its number in this system: the first event has 1, and each has one more than that before it.
+    pub seq: u64,
     /// When.
     pub at: Timestamp,
     /// To whom.
@@ -66,14 +60,6 @@ pub enum EventKind {
     Note,
 }
 
-/// The last so many events.
-pub(crate) struct History {
-    capacity: usize,
-    events: Mutex<VecDeque<Event>>,
-    /// How many there have been.
-    count: watch::Sender<u64>,
-}
-
 // === impl EventKind ===
 
 impl EventKind {
@@ -95,62 +81,6 @@ impl EventKind {
             Self::Escalated => "escalated",
             Self::Stopped => "stopped",
             Self::Note => "note",
-        }
-    }
-}
-
-// === impl History ===
-
-impl History {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            events: Mutex::new(VecDeque::new()),
-            count: watch::Sender::new(0),
-        }
-    }
-
-    pub(crate) fn record(&self, event: Event) {
-        log(&event);
-        if self.capacity > 0 {
-            let mut events = lock(&self.events);
-            if events.len() == self.capacity {
-                events.pop_front();
-            }
-            events.push_back(event);
-        }
-        self.count.send_modify(|count| *count += 1);
-    }
-
-    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
-        self.count.subscribe()
-    }
-
-    pub(crate) fn last(&self, limit: usize) -> Vec<Event> {
-        let events = lock(&self.events);
-        let skipped = events.len().saturating_sub(limit);
-        events.iter().skip(skipped).cloned().collect()
-    }
-}
-
-/// Failures are warnings: each of them means that something healed or is about to be.
-fn log(event: &Event) {
-    let Event {
-        actor,
-        generation,
-        kind,
-        message,
-        ..
-    } = event;
-    match kind {
-        EventKind::Fenced | EventKind::BackingOff | EventKind::Failed => {
-            tracing::warn!(%actor, generation = generation.get(), kind = kind.as_str(), "{message}");
-        }
-        EventKind::Escalated => {
-            tracing::error!(%actor, generation = generation.get(), kind = kind.as_str(), "{message}");
-        }
-        _ => {
-            tracing::info!(%actor, generation = generation.get(), kind = kind.as_str(), "{message}")
         }
     }
 }

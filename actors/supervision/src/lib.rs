@@ -33,6 +33,7 @@
 //! - To run a tree: [`System`], [`Running`]; to change it while it runs: [`SupervisorRef`].
 //! - To talk to an actor: [`ActorRef`], [`Reply`].
 //! - To see how it is: [`StatusBoard`], [`ActorStatus`], [`Event`], [`Verdict`].
+//! - To hold the tree still while somebody looks: [`Healing`].
 //! - To make work done elsewhere harmless once its actor is gone: [`Fence`].
 //! - To test: [`TestExecutor`], [`FaultKit`].
 //!
@@ -59,6 +60,8 @@ mod executor;
 mod exit;
 mod fault;
 mod fence;
+mod healing;
+mod history;
 mod id;
 mod inbox;
 mod incarnation;
@@ -92,6 +95,7 @@ pub use exit::{ExitReason, ProcessEnd, ProcessLost};
 pub use fault::{Fault, FaultKit};
 pub use fence::{Fence, Fenced};
 pub use futures_util::future::{BoxFuture, LocalBoxFuture};
+pub use healing::Healing;
 pub use id::{ActorId, Generation};
 pub use intensity::{Intensity, InvalidIntensity};
 pub use policy::{Restart, Shutdown, Significance, Strategy};

@@ -11,7 +11,7 @@ use crate::board::{Entry, EntrySpec};
 use crate::decide::Key;
 use crate::shared::Shared;
 use crate::sync::lock;
-use crate::{ActorId, ChildSpec, Significance, Strategy};
+use crate::{ActorId, ChildSpec, Significance, Strategy, SupervisorRef};
 
 /// A supervisor's strategy and children.
 pub(crate) struct Roster {
@@ -27,6 +27,12 @@ pub(crate) struct Child {
     pub(crate) key: Key,
     pub(crate) spec: ChildSpec,
     pub(crate) entry: Arc<Entry>,
+}
+
+/// What a child that is a supervisor has below it, and how that supervisor is asked.
+pub(crate) struct Nested {
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) handle: SupervisorRef,
 }
 
 /// The name is taken.
@@ -110,7 +116,8 @@ impl Child {
         spec.mailbox.bind(Arc::clone(&shared.clock));
         let child = Self { key, spec, entry };
         let below = child.spec.nested.as_ref();
-        if let Some(Err(duplicate)) = below.map(|roster| roster.enter_all(child.spec.id(), shared))
+        if let Some(Err(duplicate)) =
+            below.map(|below| below.roster.enter_all(child.spec.id(), shared))
         {
             child.leave(shared);
             return Err(duplicate);
@@ -120,8 +127,8 @@ impl Child {
 
     /// Takes the child, and everything below it, out of the system; inboxes close.
     pub(crate) fn leave(&self, shared: &Shared) {
-        if let Some(roster) = &self.spec.nested {
-            for child in roster.children() {
+        if let Some(below) = &self.spec.nested {
+            for child in below.roster.children() {
                 child.leave(shared);
             }
         }
@@ -131,8 +138,8 @@ impl Child {
 
     /// Closes the inboxes of the child and of everything below it.
     pub(crate) fn close(&self) {
-        if let Some(roster) = &self.spec.nested {
-            for child in roster.children() {
+        if let Some(below) = &self.spec.nested {
+            for child in below.roster.children() {
                 child.close();
             }
         }

@@ -7,7 +7,7 @@ use crate::executor::Executor;
 use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::sync::lock;
-use crate::{ActorId, Clock, ExitReason, FaultKit, StatusBoard, Stopped, Verdict};
+use crate::{ActorId, Clock, ExitReason, FaultKit, Healing, StatusBoard, Stopped, Verdict};
 
 /// A system's common parts.
 pub(crate) struct Shared {
@@ -16,6 +16,7 @@ pub(crate) struct Shared {
     pub(crate) board: StatusBoard,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) faults: FaultKit,
+    pub(crate) healing: Healing,
     /// From which jitter is computed.
     pub(crate) seed: u64,
     /// What the stop of the whole system has stopped so far; none while it is not being stopped.
@@ -28,13 +29,14 @@ impl Shared {
     pub(crate) fn new(
         executor: Arc<dyn Executor>,
         board: StatusBoard,
-        leak_cap: usize,
-        seed: u64,
+        healing: Healing,
+        (leak_cap, seed): (usize, u64),
     ) -> Self {
         Self {
             clock: Arc::clone(board.clock()),
             executor,
             faults: FaultKit::new(board.clone()),
+            healing,
             ledger: Arc::new(Ledger::new(leak_cap, Arc::clone(board.clock()))),
             board,
             seed,

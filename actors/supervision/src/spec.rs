@@ -11,7 +11,7 @@ use crate::fence::Seat;
 use crate::inbox::{Inbox, Mailbox};
 use crate::incarnation::{self, Conception, Limits};
 use crate::link::Link;
-use crate::roster::Roster;
+use crate::roster::{Nested, Roster};
 use crate::shared::Shared;
 use crate::supervisor::{MAX_POLL, SupervisorActor};
 use crate::{
@@ -45,7 +45,7 @@ pub struct ChildSpec {
     pub(crate) plan: Arc<dyn Plan>,
     pub(crate) settings: Settings,
     /// The children of a child that is a supervisor.
-    pub(crate) nested: Option<Arc<Roster>>,
+    pub(crate) nested: Option<Nested>,
 }
 
 /// What can be chosen about a child.
@@ -131,11 +131,15 @@ impl ChildSpec {
         let built_from = Arc::clone(&roster);
         let (mut spec, inbox) =
             Self::actor(id, move |_| SupervisorActor::new(Arc::clone(&built_from)));
-        spec.nested = Some(roster);
+        let handle = SupervisorRef::new(inbox, Arc::downgrade(&roster));
+        spec.nested = Some(Nested {
+            roster,
+            handle: handle.clone(),
+        });
         spec.settings.limits.tick = Some(MAX_POLL);
         // As long as its children take, each of which has a deadline; it is abandoned when it stops turning.
         spec.settings.shutdown = Shutdown::Within(Duration::MAX);
-        (spec, SupervisorRef::new(inbox))
+        (spec, handle)
     }
 
     /// Sets when an ended child is started again (default: always).

@@ -24,6 +24,7 @@ use crate::{
 pub(crate) mod act;
 mod watch;
 
+use act::nudge;
 use watch::{Watched, tell_start};
 
 /// How often a supervisor looks after its children's deadlines, at least.
@@ -64,6 +65,8 @@ pub(crate) struct SupervisorActor {
     last_turn: Option<Duration>,
     /// Nobody is judged to hang before this.
     judges_from: Duration,
+    /// How much of the pause of healing was left at the last turn.
+    paused_for: Option<Duration>,
 }
 
 // === impl Request ===
@@ -93,6 +96,7 @@ impl Actor for SupervisorActor {
             tell_start(ctx.link(), ctx);
         }
         self.decider = Decider::new(self.roster.strategy, self.is_root);
+        ctx.spawn(self.look_when_healing_changes(ctx));
         for child in self.roster.children() {
             let member = self.take_in(child, ctx.shared());
             self.decider.add_queued(member);
@@ -158,6 +162,7 @@ impl SupervisorActor {
             is_root: false,
             last_turn: None,
             judges_from: Duration::ZERO,
+            paused_for: None,
         }
     }
 
@@ -171,6 +176,40 @@ impl SupervisorActor {
         if gap > LONG_GAP {
             self.judges_from = now.saturating_add(gap.min(MAX_ALLOWANCE));
         }
+    }
+
+    /// Reads whether healing is paused, and, at the root, records that a pause has run out.
+    fn heed_healing(&mut self, ctx: &Context<Self>) {
+        let healing = &ctx.shared().healing;
+        if self.is_root {
+            healing.expire();
+        }
+        self.paused_for = healing.paused_for();
+        self.decider.set_heals(self.paused_for.is_none());
+    }
+
+    /// Tells whether a child that is overdue counts as hung.
+    fn judges(&self, now: Duration) -> bool {
+        self.paused_for.is_none() && now >= self.judges_from
+    }
+
+    /// Has the supervisor look as soon as healing is paused or resumed by hand.
+    fn look_when_healing_changes(&self, ctx: &Context<Self>) -> impl Future<Output = ()> + use<> {
+        let look = nudge(ctx.myself_ref().inbox(), &self.looking);
+        let mut changed = ctx.shared().healing.watch();
+        async move {
+            // Ends with the supervisor at the latest: the switch itself lives as long as the system.
+            while changed.changed().await.is_ok() {
+                look();
+            }
+        }
+    }
+
+    /// Returns when to look next if nobody says anything before.
+    fn next_look(&self, now: Duration) -> Option<Duration> {
+        let resumed = self.paused_for.map(|left| now.saturating_add(left));
+        let due = self.decider.next_due(now);
+        due.into_iter().chain(resumed).min()
     }
 
     /// One turn: look, decide, act, until nothing is left to do at this moment.
@@ -187,6 +226,7 @@ impl SupervisorActor {
         }
         self.decider
             .set_leaks_have_room(ctx.shared().ledger.has_room());
+        self.heed_healing(ctx);
         self.look(ctx, now);
         self.decider.poll(now);
         while let Some(order) = self.decider.next_order() {
@@ -204,7 +244,7 @@ impl SupervisorActor {
                 ctx.shared().board.set_started();
             }
         }
-        ctx.set_alarm(self.decider.next_due(now));
+        ctx.set_alarm(self.next_look(now));
     }
 }
 

@@ -1,7 +1,9 @@
 //! Asking a supervisor to change what it supervises.
 
+use std::sync::Weak;
 use std::time::Duration;
 
+use crate::roster::Roster;
 use crate::supervisor::{Answer, Request};
 use crate::{ActorId, ActorRef, AskError, ChildSpec};
 
@@ -15,6 +17,8 @@ use crate::{ActorId, ActorRef, AskError, ChildSpec};
 #[derive(Clone)]
 pub struct SupervisorRef {
     inbox: ActorRef<Request>,
+    /// Weak, because children may hold handles to their own supervisors.
+    roster: Weak<Roster>,
 }
 
 /// Why a supervisor did not do what it was asked.
@@ -33,6 +37,9 @@ pub enum SupervisorError {
     /// The supervisor has no such child.
     #[error("there is no child named {0}")]
     Unknown(ActorId),
+    /// It is the supervisor that was asked; only its own supervisor could do that.
+    #[error("{0} cannot start itself again")]
+    Itself(ActorId),
     /// The executor could not launch it; the supervisor goes on trying.
     #[error("{0}")]
     NotLaunched(String),
@@ -44,8 +51,8 @@ pub enum SupervisorError {
 // === impl SupervisorRef ===
 
 impl SupervisorRef {
-    pub(crate) fn new(inbox: ActorRef<Request>) -> Self {
-        Self { inbox }
+    pub(crate) fn new(inbox: ActorRef<Request>, roster: Weak<Roster>) -> Self {
+        Self { inbox, roster }
     }
 
     /// Returns the supervisor's name.
@@ -137,6 +144,53 @@ impl SupervisorRef {
             .await
     }
 
+    /// Starts an actor afresh as [`restart_child`](Self::restart_child) does, wherever below this supervisor it is:
+    /// whoever really supervises it is asked, under whomever it is listed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::example::counter;
+    /// use impetus_supervision::{ChildSpec, SupervisorSpec, TestExecutor};
+    ///
+    /// let (leaf, leaf_ref) = counter("leaf");
+    /// let (branch, _) = ChildSpec::supervisor(SupervisorSpec::new("branch").child(leaf));
+    /// let executor = TestExecutor::new();
+    /// let running = executor.system().start(SupervisorSpec::new("root").child(branch))?;
+    /// executor.settle();
+    ///
+    /// let root = running.root();
+    /// executor.run_until(root.restart_below(&"leaf".into(), Duration::from_secs(5)))?;
+    /// assert_eq!(leaf_ref.generation().map(|generation| generation.get()), Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SupervisorError::Unknown`] when there is no such actor, `Itself` when that is this supervisor; `NoAnswer` when
+    /// the deadline passes, which it does when the actor's own supervisor is not running.
+    pub async fn restart_below(
+        &self,
+        id: &ActorId,
+        within: Duration,
+    ) -> Result<(), SupervisorError> {
+        if id == self.id() {
+            return Err(SupervisorError::Itself(id.clone()));
+        }
+        let supervisor = self.supervisor_of(id);
+        let supervisor = supervisor.ok_or_else(|| SupervisorError::Unknown(id.clone()))?;
+        supervisor.restart_child(id, within).await
+    }
+
+    /// Finds the supervisor at or below this one that has a child of that name.
+    fn supervisor_of(&self, id: &ActorId) -> Option<Self> {
+        let roster = self.roster.upgrade()?;
+        if roster.find(id).is_some() {
+            return Some(self.clone());
+        }
+        let mut children = roster.children().into_iter();
+        children.find_map(|child| child.spec.nested.as_ref()?.handle.supervisor_of(id))
+    }
+
     async fn ask(
         &self,
         request: impl FnOnce(Answer) -> Request,
@@ -167,7 +221,7 @@ impl SupervisorError {
     /// ```
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Duplicate(_) | Self::Unknown(_) => false,
+            Self::Duplicate(_) | Self::Unknown(_) | Self::Itself(_) => false,
             Self::NotLaunched(_) => true,
             Self::NoAnswer(error) => error.is_retryable(),
         }

@@ -13,7 +13,9 @@ use crate::roster::Child;
 use crate::shared::Shared;
 use crate::sync::lock;
 use crate::watchdog::Watchdog;
-use crate::{ActorId, ActorState, ExitReason, FaultKit, SupervisorRef, Timestamp};
+use crate::{
+    ActorId, ActorState, ExitReason, FaultKit, Healing, SupervisorError, SupervisorRef, Timestamp,
+};
 
 mod builder;
 
@@ -118,7 +120,8 @@ pub struct Stopped {
 // === impl System ===
 
 impl System {
-    /// Returns a builder with the defaults: real time, arbiters, at most 32 leaked threads, the last 512 events.
+    /// Returns a builder with the defaults: real time, arbiters, at most 32 leaked threads, the last 64
+    /// events of each actor and 4096 in all.
     ///
     /// ```
     /// use impetus_supervision::{SupervisorSpec, System};
@@ -169,6 +172,21 @@ impl Running {
         self.shared.faults.clone()
     }
 
+    /// Returns the switch by which healing is paused and resumed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let healing = tree.running.healing();
+    /// healing.pause(Duration::from_secs(60));
+    /// assert_eq!(tree.running.healing().paused_for(), Some(Duration::from_secs(60)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn healing(&self) -> Healing {
+        self.shared.healing.clone()
+    }
+
     /// Returns how many abandoned threads have not ended.
     ///
     /// ```
@@ -178,6 +196,27 @@ impl Running {
     /// ```
     pub fn leaked(&self) -> usize {
         self.shared.ledger.count()
+    }
+
+    /// Starts one actor afresh, wherever in the tree it is: after an orderly stop if it is running, and with its failures
+    /// forgotten, so that one that cools down or was given up starts at once. Also while healing is paused.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let tree = impetus_supervision::example::tree()?;
+    /// let soon = Duration::from_secs(5);
+    ///
+    /// tree.executor.run_until(tree.running.restart(&"counter".into(), soon))?;
+    /// assert_eq!(tree.counter.generation().map(|generation| generation.get()), Some(2));
+    /// assert!(tree.executor.run_until(tree.running.restart(&"root".into(), soon)).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`SupervisorRef::restart_below`]; [`SupervisorError::Itself`] for the root.
+    pub async fn restart(&self, id: &ActorId, within: Duration) -> Result<(), SupervisorError> {
+        self.root_ref.restart_below(id, within).await
     }
 
     /// Returns the system's verdict on itself, if there is one.

@@ -13,6 +13,9 @@ use crate::{
     ActorId, ActorState, ActorStatus, ExitReason, ExitRecord, Generation, StatusReport, Timestamp,
 };
 
+/// What is said of an actor that healing would start again if it were not paused.
+const HELD: &str = "waits until healing is resumed";
+
 /// One actor's line: what its spec says for good, and what changes.
 pub(crate) struct Entry {
     spec: EntrySpec,
@@ -39,6 +42,8 @@ struct Live {
     /// From when on silence counts: the start of the incarnation, before it has written anything.
     since: Duration,
     report: StatusReport,
+    /// It would be started again if healing were not paused.
+    held: bool,
     /// The incarnation, which in its turn holds this line.
     link: Weak<Link>,
 }
@@ -56,6 +61,7 @@ impl Entry {
                 written: None,
                 since: Duration::ZERO,
                 report: StatusReport::default(),
+                held: false,
                 link: Weak::new(),
             }),
         }
@@ -96,6 +102,13 @@ impl Entry {
 
     pub(crate) fn set_state(&self, state: ActorState) {
         lock(&self.live).state = state;
+    }
+
+    /// Notes where the actor stands, and whether nothing but the pause of healing keeps it there.
+    pub(crate) fn show(&self, state: ActorState, held: bool) {
+        let mut live = lock(&self.live);
+        live.state = state;
+        live.held = held;
     }
 
     /// Notes how the latest incarnation ended.
@@ -167,7 +180,7 @@ impl Entry {
             mailbox: Some(mailbox),
             progress,
             score: live.report.score,
-            note: live.report.note.clone(),
+            note: live.note(),
             details: live.report.details.clone(),
             significant: self.spec.significant,
             leaked,
@@ -190,5 +203,17 @@ impl Entry {
             return ActorState::Unknown;
         }
         live.state
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    /// Whoever waits has nothing newer to say of itself than why.
+    fn note(&self) -> Option<String> {
+        match self.held {
+            true => Some(HELD.to_owned()),
+            false => self.report.note.clone(),
+        }
     }
 }

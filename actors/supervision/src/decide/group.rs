@@ -1,7 +1,8 @@
 //! Group restarts: what `one_for_all` and `rest_for_one` do when a child ends.
 //!
 //! The group is stopped in reverse, waits until the culprit's backoff or cool-down has passed, and is started again
-//! in order. A second failure while that goes on widens the group; it never starts a second one beside it.
+//! in order. A second failure while that goes on widens the group; it never starts a second one beside it. While
+//! healing is paused a group stays as the failure has left it: those that still run are not stopped for its sake.
 
 use std::time::Duration;
 
@@ -60,6 +61,11 @@ impl Decider {
         };
         let keys = group.keys.clone();
         let until = group.until;
+        let mut members = self.members.iter();
+        let asked = members.any(|member| member.asked && keys.contains(&member.key));
+        if !self.heals && !asked {
+            return;
+        }
         if !self.halt_next(&keys, now) || now < until {
             return;
         }
@@ -83,6 +89,7 @@ impl Decider {
             };
             member.gated = false;
             if member.phase == Phase::Queued {
+                member.asked |= asked;
                 self.queue.push_back(member.key);
             }
         }
@@ -109,6 +116,13 @@ impl Decider {
             self.give_up(key, TOO_MANY_LEAKS.to_owned(), now);
         }
         true
+    }
+
+    /// Lets the group come up as soon as all of it is down.
+    pub(super) fn hurry_group(&mut self, now: Duration) {
+        if let Some(group) = &mut self.group {
+            group.until = now;
+        }
     }
 
     pub(super) fn leave_group(&mut self, key: Key) {

@@ -33,6 +33,8 @@ pub(crate) struct Member {
     pub(crate) tried: bool,
     /// It was abandoned at the leak cap: it starts again only when that has left nothing behind, or there is room.
     pub(crate) gated: bool,
+    /// Somebody has asked for its start, which therefore does not wait for healing to be resumed.
+    pub(crate) asked: bool,
 }
 
 /// Where a child stands.
@@ -77,6 +79,7 @@ impl Member {
             settled: false,
             tried: false,
             gated: false,
+            asked: false,
         }
     }
 

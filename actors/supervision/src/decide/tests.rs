@@ -1,6 +1,6 @@
 //! Invented histories: whatever happens, in whatever order, the rules of [`Decider`] hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec as vec_of;
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -21,6 +21,7 @@ enum Happening {
     Remove(Key),
     Add,
     LeaksHaveRoom(bool),
+    Heals(bool),
 }
 
 /// A supervisor's world: carries out orders at once and checks each against the rules.
@@ -32,6 +33,10 @@ struct World {
     orders: Vec<Order>,
     next_key: Key,
     escalated: bool,
+    /// Those that have been launched before.
+    known: BTreeSet<Key>,
+    /// Those that somebody wants started while healing is paused.
+    asked: BTreeSet<Key>,
 }
 
 fn millis(n: u64) -> Duration {
@@ -74,6 +79,8 @@ impl World {
             orders: Vec::new(),
             next_key: policies.len() as Key,
             escalated: false,
+            known: BTreeSet::new(),
+            asked: BTreeSet::new(),
         };
         world.turn();
         world
@@ -100,6 +107,7 @@ impl World {
         match *order {
             Order::Launch(key) => {
                 assert!(!self.escalated, "launched after the end");
+                assert!(self.may_launch(key), "healed child {key} in a pause");
                 let before = self.live.insert(key, false);
                 assert_eq!(before, None, "child {key} has two incarnations");
             }
@@ -120,8 +128,19 @@ impl World {
                 self.escalated = true;
             }
             Order::GiveUp(..) => assert!(self.decider.is_root),
+            Order::NoteHeld(..) => assert!(!self.decider.heals),
             Order::NoteDelay(..) | Order::NoteFailed(..) | Order::NoteDone(..) => {}
         }
+    }
+
+    /// In a pause only first starts go on, and what was asked for by name, with the group it belongs to.
+    fn may_launch(&mut self, key: Key) -> bool {
+        let first = self.known.insert(key);
+        let asked = match self.decider.strategy {
+            Strategy::OneForOne => self.asked.remove(&key),
+            _ => !self.asked.is_empty(),
+        };
+        self.decider.heals || first || asked
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -139,13 +158,17 @@ impl World {
                 }
             }
             Happening::Passed(time) => self.now += millis(time),
-            Happening::Restart(key) => self.decider.restart(key, self.now),
+            Happening::Restart(key) => {
+                self.asked.insert(key);
+                self.decider.restart(key, self.now);
+            }
             Happening::Remove(key) => self.decider.remove(key, self.now),
             Happening::Add if self.next_key < 8 => {
                 self.decider.add(member(self.next_key, policy()));
                 self.next_key += 1;
             }
             Happening::LeaksHaveRoom(room) => self.decider.set_leaks_have_room(room),
+            Happening::Heals(heals) => self.decider.set_heals(heals),
             _ => {}
         }
         self.turn();
@@ -197,6 +220,7 @@ fn any_happening() -> impl Generator<Value = Happening> {
         1 => (0_u64..8).prop_map(Happening::Remove),
         1 => Just(Happening::Add),
         1 => any::<bool>().prop_map(Happening::LeaksHaveRoom),
+        1 => any::<bool>().prop_map(Happening::Heals),
     ]
 }
 
@@ -257,6 +281,33 @@ proptest! {
                     prop_assert_eq!(later, None, "started before one that is to follow it");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn whatever_a_pause_has_held_back_comes_up_when_it_ends(
+        strategy in any_strategy(),
+        history in vec_of(any_happening(), 0..120),
+    ) {
+        let mut world = World::new(strategy, true, &[policy(); 4]);
+        world.happen(Happening::Heals(false));
+        for happening in history {
+            if !matches!(happening, Happening::Heals(_) | Happening::Remove(_)) {
+                world.happen(happening);
+            }
+        }
+        world.happen(Happening::LeaksHaveRoom(true));
+        world.happen(Happening::Heals(true));
+        // Long enough for every stop, backoff and cool-down, and then for each to follow the one before it.
+        for key in 0..8 {
+            world.happen(Happening::Passed(1000));
+            (0..=key).for_each(|key| world.happen(Happening::Settled(key)));
+        }
+        for key in 0..4 {
+            let phase = world.decider.phase(key);
+            let up = phase.is_some_and(Phase::is_live) || phase == Some(Phase::Done);
+            prop_assert!(up, "child {} is {:?}", key, phase);
+            prop_assert!(!world.decider.is_held(key));
         }
     }
 
@@ -383,4 +434,59 @@ fn a_significant_child_stops_its_siblings_before_its_supervisor_ends() {
     let reason = "more than 0 restarts within 200ms; last: x".to_owned();
     let expected = [Order::AskToStop(0), Order::Escalate(child, reason)];
     assert_eq!(world.orders[1..], expected);
+}
+
+#[test]
+fn a_pause_holds_a_due_restart_back_and_charges_it_once() {
+    let mut world = World::new(Strategy::OneForOne, true, &[policy(); 1]);
+    world.start_all();
+    world.happen(Happening::Heals(false));
+
+    world.end(0, panic());
+    world.happen(Happening::Passed(5000));
+    assert_eq!(world.orders, [Order::NoteHeld(0)]);
+    assert!(world.decider.is_held(0));
+    world.happen(Happening::Heals(true));
+    assert_eq!(world.orders[1..], [Order::Launch(0)]);
+
+    // The window had room for three: two more restarts, and no fourth.
+    world.happen(Happening::Heals(false));
+    for _ in 0..2 {
+        world.happen(Happening::Heals(true));
+        world.happen(Happening::Passed(20));
+        world.happen(Happening::Settled(0));
+        world.end(0, panic());
+    }
+    let phase = world.decider.phase(0);
+    assert!(matches!(phase, Some(Phase::BackingOff { .. })), "{phase:?}");
+}
+
+#[test]
+fn a_group_stays_as_a_failure_in_a_pause_has_left_it_and_goes_on_when_healing_does() {
+    let mut world = World::new(Strategy::OneForAll, true, &[policy(); 3]);
+    world.start_all();
+    world.happen(Happening::Heals(false));
+
+    world.end(1, panic());
+    world.happen(Happening::Passed(5000));
+    assert_eq!(world.orders, [Order::NoteHeld(1)]);
+    assert_eq!(world.live.len(), 2);
+    world.happen(Happening::Heals(true));
+
+    assert_eq!(world.orders[1..], [Order::AskToStop(2)]);
+}
+
+#[test]
+fn what_is_asked_for_by_name_starts_in_a_pause_with_the_group_that_waits_for_it() {
+    let mut world = World::new(Strategy::OneForAll, true, &[policy(); 2]);
+    world.start_all();
+    world.happen(Happening::Heals(false));
+    world.end(0, panic());
+    world.end(1, panic());
+    assert!(world.decider.is_held(0) && world.decider.is_held(1));
+
+    world.happen(Happening::Restart(1));
+    world.happen(Happening::Settled(0));
+
+    assert_eq!(world.orders[1..], [Order::Launch(0), Order::Launch(1)]);
 }

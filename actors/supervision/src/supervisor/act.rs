@@ -74,6 +74,10 @@ impl SupervisorActor {
                     format!("restart in {delay:?}"),
                 );
             }
+            Order::NoteHeld(key) => {
+                let message = "restart waits until healing is resumed".to_owned();
+                self.tell(key, ctx, EventKind::BackingOff, message);
+            }
             Order::NoteFailed(key, message) => self.tell(key, ctx, EventKind::Failed, message),
             Order::NoteDone(key) => {
                 let message = "stays down, as its spec says".to_owned();
@@ -190,13 +194,15 @@ impl SupervisorActor {
     }
 
     pub(super) fn publish(&mut self, key: Key) {
-        let state = self.decider.phase(key).map(Phase::state);
+        let held = self.decider.is_held(key);
+        let phase = self.decider.phase(key);
+        let shown = phase.map(|phase| (phase.state(), held));
         if let Some(watched) = self.watched.get_mut(&key)
-            && watched.published != state
-            && let Some(new) = state
+            && watched.published != shown
+            && let Some((state, held)) = shown
         {
-            watched.published = state;
-            watched.child.entry.set_state(new);
+            watched.published = shown;
+            watched.child.entry.show(state, held);
         }
     }
 
@@ -251,7 +257,10 @@ pub(crate) fn launch(
 }
 
 /// Makes the closure by which a child's link tells its supervisor to look.
-fn nudge(inbox: &Arc<Inbox<Request>>, looking: &Arc<AtomicBool>) -> Arc<dyn Fn() + Send + Sync> {
+pub(super) fn nudge(
+    inbox: &Arc<Inbox<Request>>,
+    looking: &Arc<AtomicBool>,
+) -> Arc<dyn Fn() + Send + Sync> {
     let inbox = Arc::downgrade(inbox);
     let looking = Arc::clone(looking);
     Arc::new(move || {

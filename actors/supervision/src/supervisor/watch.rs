@@ -17,8 +17,8 @@ pub(super) struct Watched {
     pub(super) link: Option<Arc<Link>>,
     /// How many turns its loop had made when it was last seen to move, and when that was.
     pub(super) moved: (u64, Duration),
-    /// What the board was last told.
-    pub(super) published: Option<ActorState>,
+    /// What the board was last told: where it stands, and whether only the pause of healing keeps it there.
+    pub(super) published: Option<(ActorState, bool)>,
     /// The last incarnation that was abandoned, while something of it may be left.
     pub(super) victim: Option<Arc<Remains>>,
     /// When it was asked to stop.
@@ -87,8 +87,11 @@ impl SupervisorActor {
         // do, as long as it turns.
         let stopping = matches!(self.decider.phase(key), Some(Phase::Stopping { .. }));
         let watches = !stopping || watched.child.spec.nested.is_some();
-        let judges = watches && now >= self.judges_from;
-        if judges && let Some(overdue) = watched.hung(&link, now) {
+        // Its turns are followed also while nobody is judged, so that no old standstill is held against it later.
+        let overdue = watched
+            .hung(&link, now)
+            .filter(|_| watches && self.judges(now));
+        if let Some(overdue) = overdue {
             return self.on_hang(key, &link, overdue, ctx);
         }
         let stage = link.stage();

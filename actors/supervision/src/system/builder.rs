@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use super::{Running, Verdict};
 use crate::board::StatusBoard;
 use crate::executor::{ArbiterExecutor, Executor, LaunchError};
+use crate::history::Capacity;
 use crate::roster::{Child, Duplicate};
 use crate::shared::Shared;
 use crate::supervisor::act::{incarnate, launch};
 use crate::watchdog::{Watchdog, WatchdogPlan};
-use crate::{ActorId, ChildSpec, Clock, Significance, SupervisorSpec, SystemClock};
+use crate::{ActorId, ChildSpec, Clock, Healing, Significance, SupervisorSpec, SystemClock};
 
 /// The choices about a tree as a whole.
 ///
@@ -25,8 +26,9 @@ use crate::{ActorId, ChildSpec, Clock, Significance, SupervisorSpec, SystemClock
 pub struct SystemBuilder {
     clock: Option<Arc<dyn Clock>>,
     executor: Option<Arc<dyn Executor>>,
+    healing: Option<Healing>,
     leak_cap: usize,
-    event_capacity: usize,
+    events: Capacity,
     seed: u64,
     watchdog: Option<WatchdogPlan>,
 }
@@ -61,8 +63,12 @@ impl SystemBuilder {
         Self {
             clock: None,
             executor: None,
+            healing: None,
             leak_cap: 32,
-            event_capacity: 512,
+            events: Capacity {
+                per_actor: 64,
+                in_all: 4096,
+            },
             seed: 0,
             watchdog: None,
         }
@@ -99,6 +105,24 @@ impl SystemBuilder {
         self
     }
 
+    /// Sets the switch by which healing is paused (default: one of the system's own, as [`Running::healing`] returns it).
+    ///
+    /// ```
+    /// use impetus_supervision::{Healing, SupervisorSpec, TestExecutor};
+    ///
+    /// let executor = TestExecutor::new();
+    /// let healing = Healing::new(executor.clock());
+    /// let running = executor.system().healing(healing.clone()).start(SupervisorSpec::new("root"))?;
+    /// healing.pause(std::time::Duration::from_secs(60));
+    /// assert!(running.healing().paused_for().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn healing(mut self, healing: Healing) -> Self {
+        self.healing = Some(healing);
+        self
+    }
+
     /// Sets how many abandoned threads are borne before what blocks is no longer replaced (default 32).
     ///
     /// ```
@@ -113,7 +137,7 @@ impl SystemBuilder {
         self
     }
 
-    /// Sets how many events are kept (default 512).
+    /// Sets how many events of all actors together are kept (default 4096); past it the oldest is dropped.
     ///
     /// ```
     /// use impetus_supervision::System;
@@ -123,7 +147,22 @@ impl SystemBuilder {
     /// ```
     #[must_use]
     pub fn event_capacity(mut self, capacity: usize) -> Self {
-        self.event_capacity = capacity;
+        self.events.in_all = capacity;
+        self
+    }
+
+    /// Sets how many events of each actor are kept (default 64), so that one that has much to tell pushes out nothing
+    /// but its own.
+    ///
+    /// ```
+    /// use impetus_supervision::System;
+    ///
+    /// let builder = System::builder().events_per_actor(16);
+    /// # drop(builder);
+    /// ```
+    #[must_use]
+    pub fn events_per_actor(mut self, capacity: usize) -> Self {
+        self.events.per_actor = capacity;
         self
     }
 
@@ -188,17 +227,23 @@ impl SystemBuilder {
         let executor = self
             .executor
             .unwrap_or_else(|| Arc::new(ArbiterExecutor::new()));
-        let board = StatusBoard::new(clock, self.event_capacity);
+        let healing = self
+            .healing
+            .unwrap_or_else(|| Healing::new(Arc::clone(&clock)));
+        let board = StatusBoard::new(clock, self.events);
         let shared = Arc::new(Shared::new(
             executor,
             board.clone(),
-            self.leak_cap,
-            self.seed,
+            healing,
+            (self.leak_cap, self.seed),
         ));
         let (spec, root_ref) = ChildSpec::supervisor(spec);
         let spec = spec.significance(Significance::Significant);
         let root = Child::enter(0, spec, None, &shared)
             .map_err(|Duplicate(id)| StartError::Duplicate(id))?;
+        shared
+            .healing
+            .record_on(board.clone(), root.spec.id().clone());
         let (changed, root_changed) = watch::channel(());
         let notify = Arc::new(move || {
             changed.send_replace(());
@@ -228,7 +273,7 @@ impl std::fmt::Debug for SystemBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SystemBuilder")
             .field("leak_cap", &self.leak_cap)
-            .field("event_capacity", &self.event_capacity)
+            .field("events", &self.events)
             .field("seed", &self.seed)
             .finish_non_exhaustive()
     }

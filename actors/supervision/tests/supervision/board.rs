@@ -182,6 +182,54 @@ fn the_history_keeps_no_more_events_than_it_was_told_to() {
 }
 
 #[test]
+fn a_chatty_actor_pushes_out_nobody_elses_events() {
+    let diary = Diary::default();
+    let (chatty, chatty_ref) = probe("chatty", &diary);
+    let (quiet, _) = probe("quiet", &diary);
+    let executor = impetus_supervision::TestExecutor::new();
+    let builder = executor.system().events_per_actor(3).event_capacity(100);
+    let spec = SupervisorSpec::new("root").child(chatty).child(quiet);
+    let running = builder.start(spec).unwrap();
+    executor.settle();
+    for _ in 0..50 {
+        chatty_ref.try_send(Msg::Panic).unwrap();
+        executor.advance(secs(100));
+    }
+
+    let board = running.board();
+    let of = |id: &str| board.events_of(&ActorId::from(id), 100);
+    let kinds = |id| {
+        of(id)
+            .iter()
+            .map(|event| event.kind.as_str())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kinds("quiet"), ["started"]);
+    assert_eq!(kinds("chatty"), ["restarted", "exited", "restarted"]);
+    let last = of("chatty").pop().unwrap().seq;
+    assert_eq!(*board.watch_events().borrow(), last);
+    assert_eq!(board.events_since(last - 1, 100), of("chatty")[2..]);
+    assert_eq!(board.events_since(last, 100), []);
+}
+
+#[test]
+fn the_events_of_an_actor_that_is_gone_can_still_be_read() {
+    let diary = Diary::default();
+    let (a, _) = probe("a", &diary);
+    let world = World::start(SupervisorSpec::new("root").child(a));
+    let (root, a) = (world.running.root(), ActorId::from("a"));
+    world
+        .executor
+        .run_until(root.stop_child(&a, secs(5)))
+        .unwrap();
+
+    let events = world.board.events_of(&a, 1);
+
+    assert!(world.board.get(&a).is_none());
+    assert_eq!(events[0].kind, EventKind::Stopped);
+}
+
+#[test]
 fn the_root_shows_how_long_ago_its_own_loop_turned() {
     let world = tree();
 

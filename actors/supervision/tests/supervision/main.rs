@@ -6,6 +6,7 @@ mod board;
 mod faults;
 mod handles;
 mod hangs;
+mod healing;
 mod intensity;
 mod launching;
 mod mailbox;

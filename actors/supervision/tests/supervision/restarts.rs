@@ -1,8 +1,10 @@
 //! A child that ends is back with fresh state, and nobody else notices.
 
-use impetus_supervision::{ActorRef, ActorState, ChildSpec, Restart, SupervisorSpec};
+use impetus_supervision::{
+    ActorId, ActorRef, ActorState, ChildSpec, Intensity, Restart, SupervisorError, SupervisorSpec,
+};
 
-use crate::support::{Deed, Diary, Moment, Msg, World, millis, probe, scripted};
+use crate::support::{Deed, Diary, Moment, Msg, World, millis, probe, scripted, secs};
 
 /// A tree of an actor that may be hurt and one that must not notice.
 fn world_of_two(a: ChildSpec, diary: &Diary) -> (World, ActorRef<Msg>) {
@@ -270,5 +272,64 @@ fn the_next_incarnation_is_told_how_the_last_one_ended() {
     assert_eq!(
         diary.with("last exit"),
         ["last exit none", "last exit error"]
+    );
+}
+
+#[test]
+fn an_actor_is_restarted_by_name_wherever_it_is_supervised_and_whatever_it_is_listed_under() {
+    let diary = Diary::default();
+    let (worker, worker_ref) = probe("worker:a/0", &diary);
+    let (model, _) = ChildSpec::supervisor(SupervisorSpec::new("model").child(worker));
+    let (models, _) =
+        ChildSpec::supervisor(SupervisorSpec::new("models").child(model.listed_under("loader")));
+    let (loader, _) = probe("loader", &diary);
+    let world = World::start(SupervisorSpec::new("root").child(models).child(loader));
+    let restart = |id: &str| {
+        let id = ActorId::from(id);
+        let done = world
+            .executor
+            .run_until(world.running.restart(&id, secs(5)));
+        world.executor.settle();
+        done
+    };
+
+    restart("worker:a/0").unwrap();
+    assert_eq!(world.generation("worker:a/0"), 2);
+    assert!(diary.lines().contains(&"worker:a/0 stopping 1".to_owned()));
+    restart("model").unwrap();
+    assert_eq!(
+        (world.generation("model"), world.generation("worker:a/0")),
+        (2, 3)
+    );
+
+    assert_eq!(world.generation("loader"), 1);
+    world.send(&worker_ref, Msg::Add(4));
+    assert_eq!(world.total(&worker_ref), 4);
+    let unknown = SupervisorError::Unknown("worker".into());
+    assert_eq!(restart("worker"), Err(unknown));
+    assert_eq!(restart("root"), Err(SupervisorError::Itself("root".into())));
+}
+
+#[test]
+fn an_actor_in_its_cool_down_that_is_restarted_by_name_starts_at_once_with_nothing_held_against_it()
+{
+    let diary = Diary::default();
+    let (a, a_ref) = probe("a", &diary);
+    let a = a.intensity(Intensity::try_new(1, secs(100)).unwrap());
+    let world = World::start(SupervisorSpec::new("root").child(a));
+    world.send(&a_ref, Msg::Panic);
+    world.send(&a_ref, Msg::Panic);
+    assert_eq!(world.state("a"), ActorState::Failed);
+
+    let id = ActorId::from("a");
+    let restart = world.running.restart(&id, secs(5));
+    world.executor.run_until(restart).unwrap();
+    world.executor.settle();
+    assert_eq!(world.state("a"), ActorState::Running);
+    world.send(&a_ref, Msg::Panic);
+
+    assert_eq!(
+        (world.state("a"), world.generation("a")),
+        (ActorState::Running, 4)
     );
 }

@@ -34,6 +34,7 @@ mod health;
 mod lifecycle;
 mod load;
 mod log;
+mod memory;
 mod models;
 mod reference;
 mod runtime_library;
@@ -53,6 +54,7 @@ pub use health::{HealthConfig, READINESS_CHECKS};
 pub use lifecycle::{FaultsConfig, LifecycleConfig, SupervisionConfig};
 pub use load::{LoadArgs, Loaded, Source, Sources};
 pub use log::{LogConfig, LogFormat};
+pub use memory::{ForensicsConfig, MemoryConfig, QuarantineConfig};
 pub use models::{Isolation, ModelsConfig, RuntimeConfig};
 pub use reference::reference;
 pub use runtime_library::{RuntimeLibraryMissing, SearchPlaces, resolve_runtime_library};
@@ -84,6 +86,12 @@ pub struct Config {
     pub health: HealthConfig,
     /// The models and the workers that run them.
     pub models: ModelsConfig,
+    /// The memory guard: the hard limits of all workers together stay within what may be used.
+    pub memory: MemoryConfig,
+    /// Requests that killed the worker they were alone with, and are refused.
+    pub quarantine: QuarantineConfig,
+    /// What is kept of workers that were killed or crashed, in `forensics/` of the data folder.
+    pub forensics: ForensicsConfig,
     /// The native model runtime.
     pub runtime: RuntimeConfig,
     /// Where the server writes.
@@ -158,6 +166,9 @@ impl Default for Config {
             grpc: GrpcConfig::default(),
             health: HealthConfig::default(),
             models: ModelsConfig::default(),
+            memory: MemoryConfig::default(),
+            quarantine: QuarantineConfig::default(),
+            forensics: ForensicsConfig::default(),
             runtime: RuntimeConfig::default(),
             data: DataConfig::default(),
             predlog: PredlogConfig::default(),

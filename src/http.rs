@@ -22,6 +22,7 @@ use actix_web::web;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLog;
 use impetus_actors::serving::Catalog;
+use impetus_actors::serving::quarantine::Quarantine;
 use impetus_supervision::FaultKit;
 
 use crate::config::{Config, Role};
@@ -38,6 +39,8 @@ pub struct AppState {
     pub catalog: Arc<Catalog>,
     /// How executions ended and how long requests took.
     pub outcomes: Arc<Outcomes>,
+    /// The requests that are refused.
+    pub quarantine: Arc<Quarantine>,
     /// The prediction log, where this process keeps one.
     pub predlog: Option<PredictionLog>,
     /// Work that has come in.

@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use impetus_actors::serving::ModelStatus;
+use impetus_actors::serving::memory::MemoryFigures;
 use impetus_supervision::StatusNode;
 use serde_json::Value;
 
@@ -38,6 +39,8 @@ pub struct Facts {
     pub runtime: Option<String>,
     /// Memory, as far as it could be read.
     pub memory: Option<MemoryFacts>,
+    /// The arithmetic of the memory guard; `None` where this process has no workers.
+    pub guard: Option<MemoryFigures>,
     /// Use of the CPU in percent of what may be used.
     pub cpu_percent: Option<f64>,
     /// The database of the prediction log; `None` where this process does not keep one.

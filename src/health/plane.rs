@@ -13,6 +13,7 @@ use impetus_actors::metrics::Resources;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::{DatabaseState, PredictionLogStatus};
 use impetus_actors::serving::Catalog;
+use impetus_actors::serving::memory::MemoryGuard;
 use impetus_actors::sliding::{ErrorRateGate, Tally};
 use impetus_supervision::{ActorId, ActorState, Clock, StatusNode};
 use serde_json::Value;
@@ -45,6 +46,8 @@ pub struct Sources {
     pub required_models: Vec<String>,
     /// How executions ended.
     pub outcomes: Arc<Outcomes>,
+    /// Who may take how much memory; `None` where this process has no workers.
+    pub memory: Option<Arc<MemoryGuard>>,
     /// Memory and CPU.
     pub resources: Resources,
     /// The prediction log; `None` where this process keeps none.
@@ -148,6 +151,7 @@ impl HealthPlane {
                 resident_bytes: sample.process_resident_bytes,
                 available: resources.memory_available,
             }),
+            guard: sources.memory.as_ref().map(|guard| guard.figures()),
             cpu_percent: resources
                 .sample
                 .as_ref()

@@ -104,6 +104,7 @@ impl From<ServeError> for ApiError {
             ServeError::NoModel { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_model"),
             ServeError::NotReady { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_not_ready"),
             ServeError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
+            ServeError::Quarantined { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "quarantined"),
             ServeError::Unloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_unloaded"),
             ServeError::DeadlineExceeded { .. } => {
                 (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded")

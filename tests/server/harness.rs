@@ -4,6 +4,7 @@
 //! are taken from the kernel.
 
 pub mod disks;
+pub mod killers;
 pub mod load;
 pub mod processes;
 mod setup;

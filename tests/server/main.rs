@@ -21,6 +21,7 @@ mod footprint;
 mod grpc_health;
 mod harness;
 mod healing;
+mod hostile;
 mod liveness;
 mod models;
 mod predict;

@@ -212,6 +212,9 @@ impl Decider {
             return;
         }
         if toll == Toll::Excused {
+            if !self.heals {
+                self.orders.push_back(Order::NoteHeld(key));
+            }
             self.schedule(key, now, now);
             return;
         }

@@ -38,6 +38,7 @@ impl World {
             catalog: Some(Arc::clone(&catalog)),
             required_models: Vec::new(),
             outcomes: Arc::clone(&outcomes),
+            memory: None,
             resources: Resources::default(),
             predlog: None,
             previous_run: None,

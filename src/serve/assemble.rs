@@ -17,7 +17,7 @@ use impetus_actors::predlog::PredictionLog;
 use impetus_actors::serving::host::{ProcessHost, ThreadHost};
 use impetus_actors::serving::{Catalog, WorkerHost};
 use impetus_supervision::{
-    ChildSpec, Clock, Running, Significance, Strategy, SupervisorSpec, System, Verdict,
+    ChildSpec, Clock, Healing, Running, Significance, Strategy, SupervisorSpec, System, Verdict,
 };
 use serde_json::Value;
 use tracing::{error, warn};
@@ -26,7 +26,7 @@ use super::settings;
 use crate::cli::WorkerArgs;
 use crate::config::{Config, Isolation, SearchPlaces, resolve_runtime_library};
 use crate::health::plane::Sources;
-use crate::health::{EdgeStamps, HealthPlane, Lifecycle};
+use crate::health::{EdgeStamps, HealthPlane, Lifecycle, OperatorDrain};
 use crate::http::{AppState, Traffic};
 use crate::logging::LogSettings;
 
@@ -36,6 +36,7 @@ pub(super) struct Parts {
     root: SupervisorSpec,
     board: BoardSource,
     clock: Arc<dyn Clock>,
+    healing: Healing,
 }
 
 /// What everything is put together from.
@@ -107,6 +108,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
     }
     let workers = config.http.workers_for(cores());
     let lifecycle = Arc::new(Lifecycle::default());
+    let healing = Healing::new(Arc::clone(&shared.clock));
     let plane = Arc::new(HealthPlane::new(
         began,
         settings::plane(config)?,
@@ -116,6 +118,8 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
             pulse: shared.pulse,
             edge: Arc::new(EdgeStamps::new(workers)),
             lifecycle: Arc::clone(&lifecycle),
+            drain: Arc::new(OperatorDrain::default()),
+            healing: healing.clone(),
             catalog: config.role.infers().then(|| Arc::clone(&shared.catalog)),
             required_models: config.models.required.clone(),
             outcomes: Arc::clone(&shared.outcomes),
@@ -132,6 +136,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         predlog,
         traffic: Arc::new(Traffic::default()),
         lifecycle,
+        tree: Arc::new(OnceLock::new()),
         faults: None,
     };
     Ok(Parts {
@@ -139,6 +144,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         root,
         board: shared.board,
         clock: shared.clock,
+        healing,
     })
 }
 
@@ -235,11 +241,13 @@ impl Parts {
         };
         let running = System::builder()
             .clock(self.clock)
+            .healing(self.healing)
             .leak_cap(config.supervision.leak_cap)
             .watchdog(config.health.root_stale_after.get(), on_verdict)
             .start(self.root)?;
-        // Set once, here: nobody else has this cell to set.
+        // Set once, here: nobody else has these cells to set.
         let _ = self.board.set(running.board());
+        let _ = state.tree.set(running.root());
         if config.faults.enabled {
             warn!("faults can be injected at /api/faults");
             state.faults = Some(running.faults());

@@ -24,6 +24,7 @@
 //! The process environment is read here, by [`process_environment`], and
 //! nowhere else.
 
+mod admin;
 mod catalogue;
 mod edge;
 mod effective;
@@ -45,6 +46,7 @@ mod validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use admin::AdminConfig;
 pub use catalogue::{Bound, Catalogue, Key, Kind, Section};
 pub use edge::{GrpcConfig, HttpConfig};
 pub use effective::{as_json, as_toml};
@@ -102,6 +104,8 @@ pub struct Config {
     pub lifecycle: LifecycleConfig,
     /// The supervision of actors.
     pub supervision: SupervisionConfig,
+    /// Administration over HTTP, from this machine only.
+    pub admin: AdminConfig,
     /// Fault injection, for game days.
     pub faults: FaultsConfig,
 }
@@ -174,6 +178,7 @@ impl Default for Config {
             predlog: PredlogConfig::default(),
             lifecycle: LifecycleConfig::default(),
             supervision: SupervisionConfig::default(),
+            admin: AdminConfig::default(),
             faults: FaultsConfig::default(),
         }
     }

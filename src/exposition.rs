@@ -105,6 +105,11 @@ fn health(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
         "Models that answer requests.",
         loaded as f64,
     )?;
+    out.gauge(
+        "impetus_healing_paused",
+        "1 while fallen actors are not started again because an operator has paused healing.",
+        flag(facts.healing_paused.is_some()),
+    )?;
     out.counter(
         "impetus_requests_total",
         "Work requests received; probes and scrapes are none.",

@@ -23,6 +23,10 @@ pub struct Facts {
     pub started: bool,
     /// Where the process is between its start and its end.
     pub phase: Phase,
+    /// Whether an operator has taken the server out of traffic.
+    pub drained: bool,
+    /// For how long nothing will be healed, while healing is paused.
+    pub healing_paused: Option<Duration>,
     /// When the heart last beat.
     pub heartbeat: Beat,
     /// Time since the root supervisor last turned; `None` before it first did.

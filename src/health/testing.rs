@@ -35,6 +35,8 @@ pub(super) fn healthy_facts() -> Facts {
         uptime: Duration::from_millis(3_600_500),
         started: true,
         phase: Phase::Serving,
+        drained: false,
+        healing_paused: None,
         heartbeat: beat(Duration::from_millis(200)),
         root_age: Some(Duration::from_millis(100)),
         given_up: None,

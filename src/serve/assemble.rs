@@ -29,7 +29,7 @@ use super::settings;
 use crate::cli::WorkerArgs;
 use crate::config::{Config, Isolation, SearchPlaces, resolve_runtime_library};
 use crate::health::plane::Sources;
-use crate::health::{EdgeStamps, HealthPlane, Lifecycle};
+use crate::health::{EdgeStamps, HealthPlane, Lifecycle, OperatorDrain};
 use crate::http::{AppState, Traffic};
 use crate::logging::LogSettings;
 
@@ -118,6 +118,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
     }
     let workers = config.http.workers_for(cores());
     let lifecycle = Arc::new(Lifecycle::default());
+    let healing = Healing::new(Arc::clone(&shared.clock));
     let plane = Arc::new(HealthPlane::new(
         began,
         settings::plane(config)?,
@@ -127,6 +128,8 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
             pulse: shared.pulse,
             edge: Arc::new(EdgeStamps::new(workers)),
             lifecycle: Arc::clone(&lifecycle),
+            drain: Arc::new(OperatorDrain::default()),
+            healing: healing.clone(),
             catalog: config.role.infers().then(|| Arc::clone(&shared.catalog)),
             required_models: config.models.required.clone(),
             outcomes: Arc::clone(&shared.commons.outcomes),
@@ -145,6 +148,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         predlog,
         traffic: Arc::new(Traffic::default()),
         lifecycle,
+        tree: Arc::new(OnceLock::new()),
         faults: None,
     };
     Ok(Parts {
@@ -258,8 +262,9 @@ impl Parts {
             .leak_cap(config.supervision.leak_cap)
             .watchdog(config.health.root_stale_after.get(), on_verdict)
             .start(self.root)?;
-        // Set once, here: nobody else has this cell to set.
+        // Set once, here: nobody else has these cells to set.
         let _ = self.board.set(running.board());
+        let _ = state.tree.set(running.root());
         if config.faults.enabled {
             warn!("faults can be injected at /api/faults");
             state.faults = Some(running.faults());

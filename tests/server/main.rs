@@ -12,10 +12,12 @@
 )]
 
 mod actors;
+mod admin;
 mod contract;
 mod database;
 mod durability;
 mod ending;
+mod events;
 #[cfg(target_os = "linux")]
 mod footprint;
 mod grpc_health;

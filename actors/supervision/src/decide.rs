@@ -17,6 +17,7 @@ use crate::{ActorId, ExitReason, Strategy};
 
 mod group;
 mod member;
+mod pause;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -137,25 +138,6 @@ impl Decider {
     /// Tells whether another leaked thread can be borne.
     pub(crate) fn set_leaks_have_room(&mut self, have_room: bool) {
         self.leaks_have_room = have_room;
-    }
-
-    /// Tells whether what has ended may be started again.
-    pub(crate) fn set_heals(&mut self, heals: bool) {
-        self.heals = heals;
-    }
-
-    /// Returns true when nothing but the pause of healing keeps the child down, or will once its time has come.
-    pub(crate) fn is_held(&self, key: Key) -> bool {
-        let in_group = self.group.as_ref().is_some_and(|group| group.halts(key));
-        self.find(key).is_some_and(|member| {
-            let waits = match member.phase {
-                Phase::BackingOff { .. } | Phase::Failed { .. } => true,
-                Phase::Down => in_group,
-                Phase::Queued => member.tried,
-                _ => false,
-            };
-            waits && !self.may_restart(member)
-        })
     }
 
     /// Returns when something falls due by itself.
@@ -415,11 +397,6 @@ impl Decider {
             member.asked = false;
             self.orders.push_back(Order::Launch(key));
         }
-    }
-
-    /// Healing may start the child again, or somebody has asked for it.
-    fn may_restart(&self, member: &Member) -> bool {
-        self.heals || member.asked
     }
 
     fn set_phase(&mut self, key: Key, phase: Phase) {

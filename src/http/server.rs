@@ -29,9 +29,9 @@ pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io
     let edge = std::sync::Arc::clone(&state.plane.sources().edge);
     let data = web::Data::new(state);
     let server = HttpServer::new(move || {
-        edge.start_here();
         let state = data.clone();
         App::new()
+            .app_data(edge.start_here())
             .app_data(state.clone())
             .wrap(from_fn(request::every))
             .configure(health_routes)

@@ -15,6 +15,7 @@ mod actors;
 mod contract;
 mod database;
 mod durability;
+mod edge;
 mod ending;
 #[cfg(target_os = "linux")]
 mod footprint;

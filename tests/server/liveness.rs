@@ -203,7 +203,11 @@ fn assert_becomes_dead(server: &Server, because: &str) -> String {
 
 /// Sends an order that blocks whichever worker takes this connection, and waits for no answer.
 pub fn block_a_worker(server: &Server) -> TcpStream {
-    let order = r#"{"target":"http","fault":"block"}"#;
+    block_a_worker_by(server, r#"{"target":"http","fault":"block"}"#)
+}
+
+/// The same with an order of one's own.
+pub fn block_a_worker_by(server: &Server, order: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     write!(
         stream,

@@ -23,8 +23,11 @@ mod harness;
 mod healing;
 mod liveness;
 mod models;
+#[cfg(target_os = "linux")]
+mod pid1;
 mod predict;
 mod prometheus;
 mod roles;
 mod seeds;
 mod starting;
+mod verdict;

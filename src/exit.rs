@@ -5,8 +5,8 @@
 //! tell a typing error in a manifest (64: starting again cannot help) from a
 //! port that is still taken (69: starting again may help) and both from a
 //! server that gave itself up (70) without reading a line of log. A code is
-//! chosen in one place, `main`, from this enum alone; no other module calls
-//! [`std::process::exit`] with a number of its own.
+//! chosen from this enum alone: by `main`, or by [`Exit::now`] where `main` may be blocked. No other
+//! module ends the process with a number of its own.
 //!
 //! | code | meaning |
 //! |---|---|
@@ -15,8 +15,11 @@
 //! | 2 | `impetus status` only: no server answered |
 //! | 64 | wrong usage or wrong configuration; the lines on stderr name each key |
 //! | 69 | something needed at the start is not to be had, such as the port |
-//! | 70 | gave up: a significant actor could not be healed, or an internal error |
+//! | 70 | told to end after it had given itself up, or an internal error |
 //! | 75 | the end was forced: second signal, or a drain deadline that passed |
+//! | 76 | gave itself up, and nobody restarted it in time |
+//!
+//! 75 and 76 mean here what this table says and not what `sysexits.h` has under them.
 
 use std::process::ExitCode;
 
@@ -33,10 +36,12 @@ pub enum Exit {
     Usage,
     /// An address cannot be listened on, or another resource is missing at the start.
     Unavailable,
-    /// The server gave up on itself, or hit an error that it cannot explain.
+    /// Told to end after the server had given itself up, or an error that it cannot explain.
     Internal,
     /// The orderly end was cut short by a second signal or by its deadline.
     Forced,
+    /// The server gave itself up, and nobody restarted it in time.
+    GaveUp,
 }
 
 // === impl Exit ===
@@ -52,7 +57,16 @@ impl Exit {
             Self::Unavailable => 69,
             Self::Internal => 70,
             Self::Forced => 75,
+            Self::GaveUp => 76,
         }
+    }
+
+    /// Ends the process on the spot, from any thread, whatever the others are blocked in.
+    ///
+    /// Neither destructors nor handlers of `atexit` run, for they may wait for one that is blocked.
+    /// Workers end with the thread that started them, by their parent-death signal.
+    pub fn now(self) -> ! {
+        impetus_engine::exit_now(self.code().into())
     }
 }
 

@@ -20,7 +20,7 @@ pub mod phase;
 pub mod plane;
 pub mod score;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod thread;
 
 pub use drain::OperatorDrain;

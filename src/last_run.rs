@@ -59,8 +59,6 @@ pub struct RecorderSettings {
 pub struct RunState {
     /// The health as last evaluated.
     pub health: Option<String>,
-    /// Why the server gave itself up, once it has.
-    pub verdict: Option<String>,
     /// The latest events, newest last; the last [`EVENTS_KEPT`] are kept.
     pub events: Vec<Value>,
 }
@@ -93,6 +91,8 @@ pub enum NotRecorded {
 #[derive(Debug, Default)]
 struct Slot {
     state: Option<RunState>,
+    /// Why the server gives itself up, or that it does not after all.
+    verdict: Option<Option<String>>,
     /// The reason of the orderly end; nothing is written after it.
     end: Option<String>,
 }
@@ -116,7 +116,14 @@ impl Recorder {
         let spawned = thread.spawn(move || {
             let mut writer = Writer::begin(&settings, &found);
             while rung.recv().is_ok() {
-                let Slot { state, end } = std::mem::take(&mut *lock(&inbox));
+                let Slot {
+                    state,
+                    verdict,
+                    end,
+                } = std::mem::take(&mut *lock(&inbox));
+                if let Some(verdict) = verdict {
+                    writer.judge(verdict);
+                }
                 if let Some(outcome) = writer.write(state, end) {
                     // Nobody waits any more once the deadline of `finish` has passed.
                     let _ = report.send(outcome);
@@ -148,6 +155,13 @@ impl Recorder {
     /// A state that has not been written yet is replaced by a newer one.
     pub fn note(&self, state: RunState) {
         lock(&self.slot).state = Some(state);
+        self.ring();
+    }
+
+    /// Leaves it to be written why the server gives itself up, or, with `None`, that it does not
+    /// after all. Never blocks, and stands whatever states are noted later.
+    pub fn judge(&self, verdict: Option<String>) {
+        lock(&self.slot).verdict = Some(verdict);
         self.ring();
     }
 

@@ -14,4 +14,5 @@ pub mod http;
 pub mod last_run;
 pub mod logging;
 pub mod serve;
+pub mod verdict;
 pub mod worker;

@@ -9,12 +9,14 @@ mod banner;
 mod descriptors;
 mod ending;
 mod settings;
+mod signals;
 
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use impetus_actors::orphans::{self, Children};
 use impetus_supervision::{Clock, Running, SystemClock};
 use serde_json::Value;
 use tracing::{error, info, warn};
@@ -27,6 +29,9 @@ use crate::health::thread::{HealthThread, listen};
 use crate::http::{AppState, server};
 use crate::last_run::{EVENTS_KEPT, Recorder, RecorderSettings, RunState};
 use crate::logging::{self, LogSettings};
+use crate::verdict::{Standing, VerdictWatch};
+
+use signals::Signals;
 
 /// The sockets of the server, bound before anything runs.
 struct Sockets {
@@ -40,12 +45,20 @@ struct Server {
     state: AppState,
     tree: Running,
     recorder: Arc<Recorder>,
+    standing: Standing,
     main: TcpListener,
 }
 
 /// Runs the server until it is told to end.
 pub fn serve(args: ServeArgs) -> Exit {
     let began = Instant::now();
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "impetus: signals cannot be received: {error}");
+            return Exit::Unavailable;
+        }
+    };
     let env = process_environment();
     let loaded = match Config::load(LoadArgs {
         file: args.config,
@@ -66,7 +79,7 @@ pub fn serve(args: ServeArgs) -> Exit {
     }
     descriptors::raise_limit();
     match start(began, loaded) {
-        Ok(server) => run(server),
+        Ok(server) => run(server, signals),
         Err(error) => {
             error!("{error:#}");
             let _ = writeln!(io::stderr(), "impetus: {error:#}");
@@ -78,7 +91,9 @@ pub fn serve(args: ServeArgs) -> Exit {
 fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
     let config = Arc::new(loaded.config);
     let sockets = Sockets::bind(&config)?;
-    let host = assemble::host(&config)?;
+    let children = Children::default();
+    orphans::reap(children.clone(), config.lifecycle.subreaper)?;
+    let host = assemble::host(&config, children)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let wall = Arc::clone(&clock);
     let (recorder, previous) = Recorder::start(RecorderSettings {
@@ -97,7 +112,8 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
     })?;
     let mut state = parts.state.clone();
     start_health(&config, &state, sockets.health, &recorder)?;
-    let tree = parts.start(&mut state)?;
+    let (standing, bell) = watch(&config, &state, &recorder).start()?;
+    let tree = parts.start(&mut state, bell)?;
     if let Some(listener) = sockets.grpc {
         crate::grpc::start(Arc::clone(&state.plane), listener)?;
     }
@@ -105,8 +121,21 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
         state,
         tree,
         recorder,
+        standing,
         main: sockets.main,
     })
+}
+
+fn watch(config: &Config, state: &AppState, recorder: &Arc<Recorder>) -> VerdictWatch {
+    let lifecycle = &config.lifecycle;
+    let exit_after = lifecycle.exit_after_verdict.get();
+    VerdictWatch {
+        plane: Arc::clone(&state.plane),
+        recorder: Arc::clone(recorder),
+        termination_log: lifecycle.termination_log.clone(),
+        exit_after: (!exit_after.is_zero()).then_some(exit_after),
+        ending_takes: lifecycle.longest_stop(),
+    }
 }
 
 fn start_health(
@@ -130,11 +159,20 @@ fn start_health(
     .start()
 }
 
-fn run(server: Server) -> Exit {
+fn run(server: Server, mut signals: Signals) -> Exit {
     actix_web::rt::System::new().block_on(async move {
         let config = Arc::clone(&server.state.config);
         let workers = config.http.workers_for(assemble::cores());
-        let http = match server::main_server(server.state.clone(), server.main, workers) {
+        let ending = ending::Ending {
+            state: server.state,
+            tree: Box::leak(Box::new(server.tree)),
+            recorder: server.recorder,
+            standing: server.standing,
+        };
+        if let Some(name) = signals.started() {
+            return ending.end_unserved(name).await;
+        }
+        let http = match server::main_server(ending.state.clone(), server.main, workers) {
             Ok(http) => http,
             Err(error) => {
                 error!(%error, "http server could not be started");
@@ -144,16 +182,11 @@ fn run(server: Server) -> Exit {
         banner::print(&config);
         info!(
             version = env!("CARGO_PKG_VERSION"),
-            role = server.state.role().service(),
+            role = ending.state.role().service(),
             pid = std::process::id(),
             "server runs"
         );
-        let ending = ending::Ending {
-            state: server.state,
-            tree: Box::leak(Box::new(server.tree)),
-            recorder: server.recorder,
-        };
-        ending.run(http).await
+        ending.run(http, signals).await
     })
 }
 
@@ -167,7 +200,6 @@ fn run_state(plane: &HealthPlane) -> RunState {
         health: serde_json::to_value(plane.health().status)
             .ok()
             .and_then(|status| status.as_str().map(str::to_owned)),
-        verdict: plane.live().reason().map(str::to_owned),
         events: events
             .into_iter()
             .map(|event| serde_json::to_value(event).unwrap_or(Value::Null))

@@ -9,6 +9,7 @@ pub mod db_writer;
 pub mod heartbeat;
 pub mod metrics;
 pub mod model_loader;
+pub mod orphans;
 pub mod outcomes;
 pub mod predlog;
 pub mod serving;

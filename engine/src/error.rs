@@ -133,6 +133,12 @@ pub enum EngineError {
         /// What the runtime said.
         reason: String,
     },
+    /// A run needed more memory than its worker may take.
+    #[error("the run needs more memory than its worker may take: {reason}")]
+    OutOfMemory {
+        /// What the runtime said.
+        reason: String,
+    },
     /// The outputs of one run are more than the server takes.
     #[error("the outputs take {bytes} bytes, at most {cap} are allowed")]
     OutputTooLarge {
@@ -167,7 +173,7 @@ impl EngineError {
             | Self::InputTooLarge { .. }
             | Self::OutputTooLarge { .. }
             | Self::Abandoned => Fault::Client,
-            Self::RunFailed { .. } => Fault::Worker,
+            Self::RunFailed { .. } | Self::OutOfMemory { .. } => Fault::Worker,
             Self::RuntimeMissing { .. }
             | Self::RuntimeUnusable { .. }
             | Self::ModelMissing { .. }

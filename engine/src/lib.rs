@@ -27,6 +27,7 @@ pub mod worker;
 pub use arena::{Arena, ArenaLayout};
 pub use error::{EngineError, Fault};
 pub use link::{Limits, LinkError, Received, StackedInput};
+pub use platform::exit_now;
 pub use runtime::{LoadSpec, Loaded, RuntimeInfo};
 pub use tensor::{DType, Dim, Tensor, TensorError, TensorSpec, TensorView};
 pub use worker::{WorkerExit, WorkerOptions};

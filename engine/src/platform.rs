@@ -14,4 +14,5 @@ mod unix;
 pub(crate) use linux::*;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::*;
-pub(crate) use unix::*;
+pub(crate) use unix::crash_by_signal;
+pub use unix::exit_now;

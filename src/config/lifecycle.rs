@@ -1,5 +1,6 @@
 //! How the server ends, how it restarts its parts, and how one may break them on purpose.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::units::Period;
 
-/// The steps from SIGTERM to the end, in their order, each with its own deadline.
+/// The end: the steps from SIGTERM on in their order, each with its own deadline; what happens when the server gives itself up; whose orphans it reaps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LifecycleConfig {
@@ -22,6 +23,12 @@ pub struct LifecycleConfig {
     /// Longest time for the actors to stop, in the reverse of their starting order.
     #[schemars(extend("x-min" = "1ms"))]
     pub stop_timeout: Period,
+    /// File that says why the server is no longer alive, written at that moment and emptied when it is alive again; the kubelet shows it as the container's termination message. Empty = none.
+    pub termination_log: PathBuf,
+    /// How long a server that is no longer alive waits to be restarted before it ends by itself, with code 76. 0 = for ever.
+    pub exit_after_verdict: Period,
+    /// Whether processes that lose their parent below the server fall to it, and are reaped by it, also where it is not process 1. Linux only.
+    pub subreaper: bool,
 }
 
 /// The supervision of actors.
@@ -94,6 +101,9 @@ impl Default for LifecycleConfig {
             drain_timeout: Period::secs(30),
             flush_timeout: Period::secs(10),
             stop_timeout: Period::secs(10),
+            termination_log: PathBuf::from("/dev/termination-log"),
+            exit_after_verdict: Period::secs(120),
+            subreaper: false,
         }
     }
 }

@@ -125,9 +125,34 @@ impl HealthPlane {
     /// Collects the facts as they are now.
     #[must_use]
     pub fn facts(&self) -> Facts {
+        let resources = self.sources.resources.snapshot();
+        Facts {
+            unknown: self.unknown(),
+            models: self.model_facts(),
+            runtime: self.runtime(),
+            memory: resources.sample.as_ref().map(|sample| MemoryFacts {
+                percent: sample.memory_percent,
+                used_bytes: sample.memory_used_bytes,
+                limit_bytes: sample.memory_limit_bytes,
+                resident_bytes: sample.process_resident_bytes,
+                available: resources.memory_available,
+            }),
+            guard: self.sources.memory.as_ref().map(|guard| guard.figures()),
+            cpu_percent: resources
+                .sample
+                .as_ref()
+                .and_then(|sample| sample.cpu_percent),
+            database: self.database(),
+            ..self.vital_facts()
+        }
+    }
+
+    /// Collects only what liveness is judged by; the rest is as if nothing were known of it. Nothing
+    /// of models, database or memory is touched, so none of their locks can hold up a verdict.
+    #[must_use]
+    pub fn vital_facts(&self) -> Facts {
         let sources = &self.sources;
         let board = sources.board.get();
-        let resources = sources.resources.snapshot();
         let given_up = board
             .and_then(|board| board.given_up())
             .map(|verdict| GivenUp {
@@ -147,30 +172,21 @@ impl HealthPlane {
             },
             root_age: board.and_then(|board| board.root_age()),
             given_up,
-            unknown: self.unknown(),
+            unknown: Vec::new(),
             edge: sources.edge.ages(),
-            models: self.model_facts(),
-            runtime: self.runtime(),
-            memory: resources.sample.as_ref().map(|sample| MemoryFacts {
-                percent: sample.memory_percent,
-                used_bytes: sample.memory_used_bytes,
-                limit_bytes: sample.memory_limit_bytes,
-                resident_bytes: sample.process_resident_bytes,
-                available: resources.memory_available,
-            }),
-            guard: sources.memory.as_ref().map(|guard| guard.figures()),
-            cpu_percent: resources
-                .sample
-                .as_ref()
-                .and_then(|sample| sample.cpu_percent),
-            database: self.database(),
+            models: ModelFacts::default(),
+            runtime: None,
+            memory: None,
+            guard: None,
+            cpu_percent: None,
+            database: None,
         }
     }
 
     /// Answers `GET /api/health/live`.
     #[must_use]
     pub fn live(&self) -> LiveBody {
-        body::live(&self.facts(), &self.settings.rules)
+        body::live(&self.vital_facts(), &self.settings.rules)
     }
 
     /// Answers `GET /api/health/ready`, leaving out the checks named in `exclude`.

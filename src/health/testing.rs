@@ -15,7 +15,7 @@ pub(super) fn noon() -> SystemTime {
 }
 
 /// The numbers of the contract.
-pub(super) fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules {
         heartbeat_interval: Duration::from_secs(1),
         heartbeat_stale_after: Duration::from_secs(15),
@@ -29,7 +29,7 @@ pub(super) fn rules() -> Rules {
 }
 
 /// Both services with one model, after an hour in which nothing has gone wrong.
-pub(super) fn healthy_facts() -> Facts {
+pub(crate) fn healthy_facts() -> Facts {
     Facts {
         now: noon(),
         uptime: Duration::from_millis(3_600_500),
@@ -52,7 +52,7 @@ pub(super) fn healthy_facts() -> Facts {
 }
 
 /// A last beat of that age.
-pub(super) fn beat(age: Duration) -> Beat {
+pub(crate) fn beat(age: Duration) -> Beat {
     Beat {
         age: Some(age),
         at: Some(noon() - age),

@@ -140,6 +140,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::WrongType { .. } => "wrong_type",
         EngineError::WrongShape { .. } => "wrong_shape",
         EngineError::RunFailed { .. } => "run_failed",
+        EngineError::OutOfMemory { .. } => "out_of_memory",
         EngineError::OutputTooLarge { .. } => "output_too_large",
         _ => "engine_failed",
     }

@@ -78,8 +78,11 @@ impl Record {
         let surplus = state.events.len() - newest(&state.events);
         self.events = state.events.split_off(surplus);
         self.health = state.health;
-        // A verdict, once spoken, is why the run ends, whatever comes after it.
-        self.verdict = self.verdict.take().or(state.verdict);
+    }
+
+    /// Takes over a verdict, or takes it back.
+    pub(super) fn judge(&mut self, verdict: Option<String>) {
+        self.verdict = verdict;
     }
 
     /// Notes that the run is still there.

@@ -38,7 +38,6 @@ fn begin(dir: &Path) -> (Writer, Option<PreviousRun>) {
 fn state(events: impl IntoIterator<Item = u32>) -> RunState {
     RunState {
         health: Some("healthy".to_owned()),
-        verdict: None,
         events: events.into_iter().map(|n| json!({"n": n})).collect(),
     }
 }
@@ -97,14 +96,11 @@ fn a_run_that_was_killed_is_found_without_an_end() {
 }
 
 #[test]
-fn a_verdict_is_the_reason_even_when_later_states_do_not_repeat_it() {
+fn a_verdict_is_the_reason_whatever_states_come_after_it() {
     let dir = TempDir::new().unwrap();
     let (mut writer, _) = begin(dir.path());
-    let verdict = RunState {
-        verdict: Some("heartbeat was given up after 5 restarts".to_owned()),
-        ..state([])
-    };
-    writer.write(Some(verdict), None);
+    writer.judge(Some("heartbeat was given up after 5 restarts".to_owned()));
+    writer.write(None, None);
     writer.write(Some(state([])), None);
     drop(writer);
 
@@ -112,6 +108,23 @@ fn a_verdict_is_the_reason_even_when_later_states_do_not_repeat_it() {
     assert_eq!(
         previous.reason,
         "heartbeat was given up after 5 restarts; then ended without a word"
+    );
+}
+
+#[test]
+fn a_verdict_that_was_taken_back_is_not_the_reason_of_a_later_end() {
+    let dir = TempDir::new().unwrap();
+    let (mut writer, _) = begin(dir.path());
+    writer.judge(Some("edge_stalled".to_owned()));
+    writer.write(Some(state([])), None);
+    writer.judge(None);
+    writer.write(Some(state([])), None);
+    drop(writer);
+
+    let previous = begin(dir.path()).1.expect("a run before this one");
+    assert_eq!(
+        previous.reason,
+        "ended without a word (killed or power lost)"
     );
 }
 

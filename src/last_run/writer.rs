@@ -45,6 +45,11 @@ impl Writer {
         writer
     }
 
+    /// Takes over a verdict, or takes it back; the next write has it.
+    pub(super) fn judge(&mut self, verdict: Option<String>) {
+        self.record.judge(verdict);
+    }
+
     /// Writes a state, an end or both; returns how it went if it was the end.
     pub(super) fn write(
         &mut self,

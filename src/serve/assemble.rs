@@ -12,6 +12,7 @@ use impetus_actors::db_writer;
 use impetus_actors::heartbeat::{BoardSource, Heartbeat, Pulse};
 use impetus_actors::metrics::{self, MetricsConfig};
 use impetus_actors::model_loader::{LoaderSettings, LoaderShared, MODEL_LOADER, ModelLoader};
+use impetus_actors::orphans::Children;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLog;
 use impetus_actors::serving::host::{ProcessHost, ThreadHost};
@@ -20,7 +21,7 @@ use impetus_actors::serving::quarantine::Quarantine;
 use impetus_actors::serving::worker::Workshop;
 use impetus_actors::serving::{Catalog, Commons, WorkerHost};
 use impetus_supervision::{
-    ChildSpec, Clock, Healing, Running, Significance, Strategy, SupervisorSpec, System, Verdict,
+    ChildSpec, Clock, Healing, Running, Significance, Strategy, SupervisorSpec, System,
 };
 use serde_json::Value;
 use tracing::{error, warn};
@@ -32,6 +33,7 @@ use crate::health::plane::Sources;
 use crate::health::{EdgeStamps, HealthPlane, Lifecycle, OperatorDrain};
 use crate::http::{AppState, Traffic};
 use crate::logging::LogSettings;
+use crate::verdict::Bell;
 
 /// Everything that is ready to be started.
 pub(super) struct Parts {
@@ -208,7 +210,7 @@ fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[Child
 }
 
 /// Starts what runs workers, if this process has any.
-pub(super) fn host(config: &Config) -> anyhow::Result<Option<Host>> {
+pub(super) fn host(config: &Config, children: Children) -> anyhow::Result<Option<Host>> {
     if !config.role.infers() {
         return Ok(None);
     }
@@ -225,7 +227,7 @@ pub(super) fn host(config: &Config) -> anyhow::Result<Option<Host>> {
                 log_format: LogSettings::of_server(config).format,
                 runtime: Some(library.clone()),
             };
-            Arc::new(ProcessHost::start(args.command_line())?)
+            Arc::new(ProcessHost::start(args.command_line(), children)?)
         }
     };
     Ok(Some(Host { host, library }))
@@ -250,12 +252,10 @@ fn library(config: &Config) -> PathBuf {
 // === impl Parts ===
 
 impl Parts {
-    /// Starts the tree; returns at once.
-    pub(super) fn start(self, state: &mut AppState) -> anyhow::Result<Running> {
+    /// Starts the tree, which rings when it has a verdict; returns at once.
+    pub(super) fn start(self, state: &mut AppState, bell: Bell) -> anyhow::Result<Running> {
         let config = Arc::clone(&state.config);
-        let on_verdict = |verdict: Verdict| {
-            error!(actor = %verdict.actor, reason = %verdict.reason, "the server is no longer alive");
-        };
+        let on_verdict = move |_| bell.ring();
         let running = System::builder()
             .clock(self.clock)
             .healing(self.healing)

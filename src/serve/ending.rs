@@ -13,14 +13,15 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use impetus_supervision::Running;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::signals::Signals;
 use super::{RECORD_WITHIN, run_state};
 use crate::exit::Exit;
 use crate::health::Phase;
 use crate::http::AppState;
 use crate::last_run::Recorder;
+use crate::verdict::Standing;
 
 /// How often what is in flight is looked at while draining.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -31,26 +32,14 @@ pub(super) struct Ending {
     /// Lives as long as the process: an end that is forced drops nothing on its way.
     pub(super) tree: &'static Running,
     pub(super) recorder: Arc<Recorder>,
-}
-
-/// The signals that end a server.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    pub(super) standing: Standing,
 }
 
 // === impl Ending ===
 
 impl Ending {
     /// Runs the server until a signal, and then ends it.
-    pub(super) async fn run(self, http: Server) -> Exit {
-        let mut signals = match Signals::listen() {
-            Ok(signals) => signals,
-            Err(error) => {
-                error!(%error, "signals cannot be received");
-                return Exit::Unavailable;
-            }
-        };
+    pub(super) async fn run(self, http: Server, mut signals: Signals) -> Exit {
         let handle = http.handle();
         let mut serving = actix_web::rt::spawn(http);
         let name = tokio::select! {
@@ -66,10 +55,7 @@ impl Ending {
         tokio::pin!(orderly);
         tokio::select! {
             exit = &mut orderly => match exit {
-                Exit::Clean => self.record(&format!("{name} received"), Exit::Clean),
-                Exit::Internal => {
-                    self.record(&format!("{name} received, after giving up"), Exit::Internal)
-                }
+                Exit::Clean | Exit::Internal => self.record(&format!("{name} received"), exit),
                 exit => self.record(&format!("{name} received, and a deadline overrun"), exit),
             },
             again = forced => {
@@ -79,9 +65,20 @@ impl Ending {
         }
     }
 
+    /// Ends a server that was told to while it was still starting, and has not served.
+    pub(super) async fn end_unserved(self, name: &str) -> Exit {
+        info!(signal = name, "told to end while starting");
+        let exit = if self.stop().await {
+            Exit::Clean
+        } else {
+            Exit::Forced
+        };
+        self.record(&format!("{name} received while starting"), exit)
+    }
+
     async fn end(&self, http: &ServerHandle) -> Exit {
         self.lame_duck().await;
-        let gave_up = self.tree.verdict().is_some();
+        let gave_up = self.standing.reason().is_some();
         let drained = self.drain(http).await;
         let stopped = self.stop().await;
         http.stop(false).await;
@@ -140,29 +137,15 @@ impl Ending {
     }
 
     fn record(&self, reason: &str, exit: Exit) -> Exit {
+        let reason = match self.standing.reason() {
+            None => reason.to_owned(),
+            Some(verdict) => format!("{reason}, after giving up: {verdict}"),
+        };
         self.recorder.note(run_state(&self.state.plane));
-        if let Err(error) = self.recorder.finish(reason, RECORD_WITHIN) {
+        if let Err(error) = self.recorder.finish(reason.clone(), RECORD_WITHIN) {
             warn!(%error, "the end could not be recorded");
         }
         info!(reason, code = exit.code(), "server ends");
         exit
-    }
-}
-
-// === impl Signals ===
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }

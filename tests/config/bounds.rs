@@ -63,11 +63,13 @@ fn every_number_duration_and_size_has_a_bound_or_is_free_on_purpose() {
         .filter(|key| key.least.is_none())
         .map(|key| key.path.as_str())
         .collect();
-    // These may be zero: no shortest time of being unready, none of recovering, no pause before draining.
+    // These may be zero: no shortest time of being unready, none of recovering, no pause before draining,
+    // no end by itself.
     let on_purpose = [
         "health.error_hold",
         "models.recovery_floor",
         "lifecycle.lame_duck",
+        "lifecycle.exit_after_verdict",
     ];
     assert_eq!(free, on_purpose);
 }

@@ -4,7 +4,7 @@ mod answers;
 mod bodies;
 mod error_rate;
 mod evaluation;
-mod onnx;
+pub mod onnx;
 mod probes;
 pub mod steady;
 

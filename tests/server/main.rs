@@ -27,8 +27,11 @@ mod healing;
 mod hostile;
 mod liveness;
 mod models;
+#[cfg(target_os = "linux")]
+mod pid1;
 mod predict;
 mod prometheus;
 mod roles;
 mod seeds;
 mod starting;
+mod verdict;

@@ -13,11 +13,12 @@ pub(crate) fn crash_by_signal() {
     }
 }
 
-/// Ends the process at once.
+/// Ends the process at once, waiting for nobody.
 ///
-/// The destructors that `exit` would run belong to a native library which another thread may be
-/// executing; running them under it turns an orderly end into a crash.
-pub(crate) fn exit_now(code: i32) -> ! {
+/// The destructors that `exit` would run may belong to a native library which another thread is
+/// executing; running them under it turns an orderly end into a crash. They may also wait for a
+/// lock that a blocked thread holds, and `exit` itself waits for any other thread that is in it.
+pub fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` takes any value and touches no memory of ours.
     unsafe { libc::_exit(code) }
 }

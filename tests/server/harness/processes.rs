@@ -137,3 +137,24 @@ pub fn resident_bytes(pid: u32) -> u64 {
         .unwrap()
         * 1024
 }
+
+/// Returns how many descriptors a process has open.
+#[cfg(target_os = "linux")]
+pub fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .count()
+}
+
+/// Tells whether a process has a handler of its own for a signal.
+#[cfg(target_os = "linux")]
+pub fn handles(pid: u32, signal: Signal) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return false;
+    };
+    let caught = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.unwrap_or(0) & (1 << (signal.as_raw() - 1)) != 0
+}

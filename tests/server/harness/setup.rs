@@ -19,6 +19,7 @@ pub struct Setup {
     settings: BTreeMap<String, String>,
     env: Vec<(String, String)>,
     prelude: Option<String>,
+    wrapper: Vec<String>,
 }
 
 // === impl Setup ===
@@ -58,12 +59,15 @@ impl Setup {
             settings: BTreeMap::new(),
             env: Vec::new(),
             prelude: None,
+            wrapper: Vec::new(),
         };
         setup = setup
             .set("faults.enabled", "true")
             .set("lifecycle.lame_duck", "\"100ms\"")
             .set("models.poll_every", "\"200ms\"")
-            .set("log_level", "\"info\"");
+            .set("log_level", "\"info\"")
+            // The default is outside the test's folder.
+            .set("lifecycle.termination_log", "\"\"");
         setup
     }
 
@@ -82,6 +86,12 @@ impl Setup {
     /// Has a shell run `line` and then become the server.
     pub fn after(mut self, line: &str) -> Self {
         self.prelude = Some(line.to_owned());
+        self
+    }
+
+    /// Has another program start what would be started.
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.wrapper = program.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -155,17 +165,14 @@ impl Setup {
     }
 
     fn run(&self, config: &Path) -> Child {
-        let mut command = match &self.prelude {
-            None => Command::new(binary()),
-            Some(line) => {
-                let mut shell = Command::new("sh");
-                shell
-                    .args(["-c", &format!("{line}; exec \"$0\" \"$@\"")])
-                    .arg(binary());
-                shell
-            }
-        };
-        command
+        let mut words = self.wrapper.clone();
+        if let Some(line) = &self.prelude {
+            let script = format!("{line}; exec \"$0\" \"$@\"");
+            words.extend(["sh".to_owned(), "-c".to_owned(), script]);
+        }
+        words.push(binary().to_owned());
+        Command::new(&words[0])
+            .args(&words[1..])
             .arg("serve")
             .arg("--config")
             .arg(config)

@@ -22,12 +22,7 @@ fn a_memory_explosion_fails_inside_its_worker() {
         .with_marker(100_000.0)
         .send(&server, "explode");
     assert_eq!(answer.status, 500, "{}", answer.text());
-    assert_eq!(answer.json()["code"], "run_failed");
-    assert!(
-        answer.text().contains("allocate memory"),
-        "{}",
-        answer.text()
-    );
+    assert_eq!(answer.json()["code"], "out_of_memory", "{}", answer.text());
     Picture::new(1).assert_answered(&server, "explode");
     watch.assert_always_alive();
     let status = model(&server);

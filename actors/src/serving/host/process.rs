@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use super::platform::{self, Process};
 use super::stderr::Tail;
 use super::{HostError, HostedWorker, Life, WorkerHost};
+use crate::orphans::Children;
 
 /// Requests that may wait for the spawning thread.
 const BACKLOG: usize = 256;
@@ -62,15 +63,16 @@ pub(super) struct ProcessLeash {
 
 impl ProcessHost {
     /// Starts the thread that starts workers. Each is the running program, executed again with
-    /// these arguments.
+    /// these arguments, and is among `children` for as long as somebody holds it.
     ///
     /// # Errors
     /// The operating system has no thread left.
-    pub fn start(arguments: Vec<OsString>) -> io::Result<Self> {
+    pub fn start(arguments: Vec<OsString>, children: Children) -> io::Result<Self> {
         let (requests, orders) = bounded(BACKLOG);
         let spawner = Spawner {
             program: platform::program()?,
             arguments,
+            children,
             reaper: requests.clone(),
             abandoned: Vec::new(),
             spare: None,
@@ -106,6 +108,7 @@ impl WorkerHost for ProcessHost {
 struct Spawner {
     program: PathBuf,
     arguments: Vec<OsString>,
+    children: Children,
     reaper: Sender<Order>,
     abandoned: Vec<Arc<Process>>,
     /// Started before anybody asked, so that it loads the library while the server comes up.
@@ -149,16 +152,26 @@ impl Spawner {
 
     fn try_spawn(&self) -> io::Result<HostedWorker> {
         let (stream, theirs) = UnixStream::pair()?;
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(&self.arguments)
             .env("ORT_DISABLE_TELEMETRY", "1")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
+            .stderr(Stdio::piped());
+        let (mut child, owned) = self.children.start(|| command.spawn())?;
         let stderr = child.stderr.take().map(OwnedFd::from);
+        let process = match Process::new(&child, owned) {
+            Ok(process) => process,
+            Err(error) => {
+                // Without a handle nobody else would ever end or reap it.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
         let mut process = WorkerProcess {
-            process: Arc::new(Process::new(&child)?),
+            process: Arc::new(process),
             end: None,
             last_words: Tail::default(),
             reaper: self.reaper.clone(),

@@ -115,7 +115,11 @@ impl Place {
     }
 
     /// Takes the right to take requests for this incarnation, if it is still the newest.
-    pub(in crate::serving) fn take_turn(&self, generation: u64, turn: OwnedSemaphorePermit) -> bool {
+    pub(in crate::serving) fn take_turn(
+        &self,
+        generation: u64,
+        turn: OwnedSemaphorePermit,
+    ) -> bool {
         self.write(generation, |place| {
             place.standby = false;
             *self.turn() = Some(turn);

@@ -177,6 +177,15 @@ fn load_error(path: &Path, error: &ort::Error) -> EngineError {
     }
 }
 
+/// The runtime has no code of its own for memory that cannot be had, only these words.
+const NO_MEMORY: [&str; 2] = ["bad_alloc", "Failed to allocate memory"];
+
 fn run_error(error: ort::Error) -> EngineError {
-    EngineError::run_failed(error.message())
+    let reason = error.message();
+    if NO_MEMORY.iter().any(|words| reason.contains(words)) {
+        return EngineError::OutOfMemory {
+            reason: shortened(reason.to_owned()),
+        };
+    }
+    EngineError::run_failed(reason)
 }

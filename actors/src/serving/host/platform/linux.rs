@@ -15,22 +15,26 @@ use rustix::process::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::orphans::Owned;
+
 /// A child process that is reaped through this handle and no other way.
 #[derive(Debug)]
 pub(in crate::serving::host) struct Process {
     pid: u32,
     pidfd: OwnedFd,
+    _owned: Owned,
 }
 
 // === impl Process ===
 
 impl Process {
-    pub(in crate::serving::host) fn new(child: &Child) -> io::Result<Self> {
+    pub(in crate::serving::host) fn new(child: &Child, owned: Owned) -> io::Result<Self> {
         let pid = Pid::from_child(child);
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
         Ok(Self {
             pid: child.id(),
             pidfd,
+            _owned: owned,
         })
     }
 

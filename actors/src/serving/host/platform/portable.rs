@@ -9,6 +9,8 @@ use std::time::Duration;
 use impetus_supervision::ProcessEnd;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
+use crate::orphans::Owned;
+
 const POLL: Duration = Duration::from_millis(10);
 
 /// A child process that is reaped through this handle and no other way.
@@ -17,15 +19,17 @@ pub(in crate::serving::host) struct Process {
     pid: Pid,
     /// Once reaped, the number may belong to a stranger: no signal is sent after that.
     reaped: Mutex<Option<ProcessEnd>>,
+    _owned: Owned,
 }
 
 // === impl Process ===
 
 impl Process {
-    pub(in crate::serving::host) fn new(child: &Child) -> io::Result<Self> {
+    pub(in crate::serving::host) fn new(child: &Child, owned: Owned) -> io::Result<Self> {
         Ok(Self {
             pid: Pid::from_child(child),
             reaped: Mutex::new(None),
+            _owned: owned,
         })
     }
 

@@ -102,6 +102,16 @@ pub struct StatusArgs {
     /// Longest wait for the answer
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub timeout: Period,
+    /// Show what has happened to the actors instead
+    #[arg(long)]
+    pub events: bool,
+    /// Events of this actor alone
+    #[arg(long, value_name = "NAME", requires = "events")]
+    pub actor: Option<String>,
+    /// Show at most so many events
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "events",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
 }
 
 /// Forms in which `impetus check-config` answers.

@@ -24,6 +24,7 @@
 //! The process environment is read here, by [`process_environment`], and
 //! nowhere else.
 
+mod admin;
 mod catalogue;
 mod edge;
 mod effective;
@@ -34,6 +35,7 @@ mod health;
 mod lifecycle;
 mod load;
 mod log;
+mod memory;
 mod models;
 mod reference;
 mod runtime_library;
@@ -44,6 +46,7 @@ mod validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use admin::AdminConfig;
 pub use catalogue::{Bound, Catalogue, Key, Kind, Section};
 pub use edge::{GrpcConfig, HttpConfig};
 pub use effective::{as_json, as_toml};
@@ -53,6 +56,7 @@ pub use health::{HealthConfig, READINESS_CHECKS};
 pub use lifecycle::{FaultsConfig, LifecycleConfig, SupervisionConfig};
 pub use load::{LoadArgs, Loaded, Source, Sources};
 pub use log::{LogConfig, LogFormat};
+pub use memory::{ForensicsConfig, MemoryConfig, QuarantineConfig};
 pub use models::{Isolation, ModelsConfig, RuntimeConfig};
 pub use reference::reference;
 pub use runtime_library::{RuntimeLibraryMissing, SearchPlaces, resolve_runtime_library};
@@ -84,6 +88,12 @@ pub struct Config {
     pub health: HealthConfig,
     /// The models and the workers that run them.
     pub models: ModelsConfig,
+    /// The memory guard: the hard limits of all workers together stay within what may be used.
+    pub memory: MemoryConfig,
+    /// Requests that killed the worker they were alone with, and are refused.
+    pub quarantine: QuarantineConfig,
+    /// What is kept of workers that were killed or crashed, in `forensics/` of the data folder.
+    pub forensics: ForensicsConfig,
     /// The native model runtime.
     pub runtime: RuntimeConfig,
     /// Where the server writes.
@@ -94,6 +104,8 @@ pub struct Config {
     pub lifecycle: LifecycleConfig,
     /// The supervision of actors.
     pub supervision: SupervisionConfig,
+    /// Administration over HTTP, from this machine only.
+    pub admin: AdminConfig,
     /// Fault injection, for game days.
     pub faults: FaultsConfig,
 }
@@ -158,11 +170,15 @@ impl Default for Config {
             grpc: GrpcConfig::default(),
             health: HealthConfig::default(),
             models: ModelsConfig::default(),
+            memory: MemoryConfig::default(),
+            quarantine: QuarantineConfig::default(),
+            forensics: ForensicsConfig::default(),
             runtime: RuntimeConfig::default(),
             data: DataConfig::default(),
             predlog: PredlogConfig::default(),
             lifecycle: LifecycleConfig::default(),
             supervision: SupervisionConfig::default(),
+            admin: AdminConfig::default(),
             faults: FaultsConfig::default(),
         }
     }

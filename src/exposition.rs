@@ -105,6 +105,11 @@ fn health(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
         "Models that answer requests.",
         loaded as f64,
     )?;
+    out.gauge(
+        "impetus_healing_paused",
+        "1 while fallen actors are not started again because an operator has paused healing.",
+        flag(facts.healing_paused.is_some()),
+    )?;
     out.counter(
         "impetus_requests_total",
         "Work requests received; probes and scrapes are none.",
@@ -162,11 +167,53 @@ fn inference(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
             .inc_by(status.predictions);
         errors.with_label_values(&labels).inc_by(status.errors);
     }
+    healing(state, out)?;
     out.add(&loaded);
     out.add(&registry);
     out.add(&predictions);
     out.add(&errors);
     Ok(())
+}
+
+/// What became of workers, and which requests are refused for that.
+fn healing(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
+    let losses = IntCounterVec::new(
+        Opts::new(
+            "impetus_worker_losses_total",
+            "Workers that were lost while they served, by cause: crash, hang, memory, outside (killed by somebody else), unknown.",
+        ),
+        &["model", "cause"],
+    )?;
+    let recycled = IntCounterVec::new(
+        Opts::new(
+            "impetus_workers_recycled_total",
+            "Workers that made room for a fresh one at their soft limit of memory.",
+        ),
+        &["model"],
+    )?;
+    for (name, model) in state.catalog.models().iter() {
+        for (cause, count) in model.losses() {
+            losses.with_label_values(&[name, cause]).inc_by(count);
+        }
+        recycled.with_label_values(&[name]).inc_by(model.recycled());
+    }
+    out.add(&losses);
+    out.add(&recycled);
+    out.gauge(
+        "impetus_quarantined_requests",
+        "Requests that are refused because they killed a worker they were alone with.",
+        state.quarantine.len() as f64,
+    )?;
+    out.counter(
+        "impetus_quarantine_added_total",
+        "Requests that were quarantined since the start.",
+        state.quarantine.added(),
+    )?;
+    out.counter(
+        "impetus_quarantine_refused_total",
+        "Times that a quarantined request was refused.",
+        state.quarantine.refused(),
+    )
 }
 
 fn logging(state: &AppState, out: &mut Families) -> prometheus::Result<()> {

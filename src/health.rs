@@ -11,7 +11,9 @@
 //! database or a registry.
 
 pub mod body;
+pub mod drain;
 pub mod edge;
+pub mod events;
 pub mod facts;
 pub mod fold;
 pub mod phase;
@@ -21,6 +23,7 @@ pub mod score;
 mod testing;
 pub mod thread;
 
+pub use drain::OperatorDrain;
 pub use edge::EdgeStamps;
 pub use facts::Facts;
 pub use fold::Rules;

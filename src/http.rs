@@ -3,9 +3,12 @@
 //! Only this module and `grpc` know status codes. Handlers read snapshots and hand requests to the
 //! serving path; none of them waits for an actor except `POST /log`, whose answer is the commit.
 
+mod admin;
 pub mod error;
+mod events;
 mod faults;
 mod health;
+mod local;
 mod metrics;
 mod models;
 mod predict;
@@ -14,15 +17,16 @@ mod request;
 pub mod server;
 mod services;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::web;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLog;
 use impetus_actors::serving::Catalog;
-use impetus_supervision::FaultKit;
+use impetus_actors::serving::quarantine::Quarantine;
+use impetus_supervision::{FaultKit, SupervisorRef};
 
 use crate::config::{Config, Role};
 use crate::health::{HealthPlane, Lifecycle};
@@ -38,12 +42,16 @@ pub struct AppState {
     pub catalog: Arc<Catalog>,
     /// How executions ended and how long requests took.
     pub outcomes: Arc<Outcomes>,
+    /// The requests that are refused.
+    pub quarantine: Arc<Quarantine>,
     /// The prediction log, where this process keeps one.
     pub predlog: Option<PredictionLog>,
     /// Work that has come in.
     pub traffic: Arc<Traffic>,
     /// The phase of the process.
     pub lifecycle: Arc<Lifecycle>,
+    /// The root supervisor, once the tree has been started.
+    pub tree: Arc<OnceLock<SupervisorRef>>,
     /// Fault injection, where it is enabled.
     pub faults: Option<FaultKit>,
 }
@@ -106,9 +114,11 @@ impl Drop for InFlight {
     }
 }
 
-/// Routes of the health plane, the same on both ports.
-pub fn health_routes(config: &mut web::ServiceConfig) {
+/// Routes of the health plane and of administration, the same on both ports.
+pub fn health_routes(config: &mut web::ServiceConfig, state: &AppState) {
+    admin::routes(config, state);
     health::routes(config);
+    events::routes(config);
     services::routes(config);
     metrics::routes(config);
 }

@@ -4,6 +4,7 @@
 //! connection, the set of models) and is supervised by `impetus-supervision`; requests go past the
 //! actors, through [`serving`], and never wait in a mailbox.
 
+pub mod archive;
 pub mod db_writer;
 pub mod heartbeat;
 pub mod metrics;

@@ -17,10 +17,10 @@ use impetus_supervision::{
 use tracing::{info, warn};
 
 use crate::heartbeat::BoardSource;
-use crate::outcomes::Outcomes;
+use crate::serving::description::RestartPolicy;
 use crate::serving::opening::{self, PROBE_WITHIN};
-use crate::serving::worker::WorkerSettings;
-use crate::serving::{Catalog, ModelWorker, ServedModel, ServingLimits, WorkerHost};
+use crate::serving::worker::{LOOK_EVERY, Workshop};
+use crate::serving::{Commons, ModelWorker, ServedModel, ServingLimits};
 use crate::sources::folder::{self, ScanError, Wanted};
 
 /// Name of the loader, under which its models are listed.
@@ -40,8 +40,6 @@ pub struct LoaderSettings {
     pub required: Vec<String>,
     /// Bounds of the serving path, for every model.
     pub limits: ServingLimits,
-    /// What workers are started with.
-    pub worker: Arc<WorkerSettings>,
     /// Restart intensity of a worker.
     pub intensity: Intensity,
     /// Backoff between the restarts of a worker.
@@ -63,16 +61,14 @@ pub struct ModelLoader {
 pub struct LoaderShared {
     /// Its settings.
     pub settings: LoaderSettings,
-    /// The table it writes.
-    pub catalog: Arc<Catalog>,
-    /// Where workers are started.
-    pub host: Arc<dyn WorkerHost>,
+    /// What workers work with; its catalog is the table the loader writes.
+    pub shop: Arc<Workshop>,
     /// The supervisor under which it hangs models.
     pub models: SupervisorRef,
     /// Where it sees whether their supervisors stand.
     pub board: BoardSource,
-    /// Where executions are counted.
-    pub outcomes: Arc<Outcomes>,
+    /// What all models have in common.
+    pub commons: Arc<Commons>,
 }
 
 /// What the loader can be told.
@@ -85,6 +81,25 @@ pub enum LoaderMsg {
 impl Message for LoaderMsg {
     fn label(&self) -> &'static str {
         "rescan"
+    }
+}
+
+// === impl LoaderSettings ===
+
+impl LoaderSettings {
+    /// Returns the restart intensity of a model's workers. One that is none was refused when the
+    /// description was read.
+    fn intensity_of(&self, policy: &RestartPolicy) -> Intensity {
+        let restarts = policy.restarts.unwrap_or(self.intensity.restarts());
+        let within = policy.within.unwrap_or(self.intensity.within());
+        Intensity::try_new(restarts, within).unwrap_or(self.intensity)
+    }
+
+    fn backoff_of(&self, policy: &RestartPolicy) -> Backoff {
+        let bounds = (policy.backoff_min, policy.backoff_max);
+        self.backoff
+            .between(bounds.0, bounds.1)
+            .unwrap_or(self.backoff)
     }
 }
 
@@ -109,7 +124,7 @@ impl ModelLoader {
                 if self.problem.as_ref() != Some(&problem) {
                     warn!(%problem, "models cannot be looked up");
                 }
-                self.shared.catalog.scanned(Some(problem.clone()));
+                self.shared.shop.catalog.scanned(Some(problem.clone()));
                 self.problem = Some(problem);
                 return;
             }
@@ -120,7 +135,7 @@ impl ModelLoader {
                 self.probe_runtime(ctx).await;
             }
             self.apply(ctx, wanted).await;
-            self.shared.catalog.scanned(None);
+            self.shared.shop.catalog.scanned(None);
         }
     }
 
@@ -148,21 +163,21 @@ impl ModelLoader {
 
     /// Learns whether the runtime can be had while there is no model whose worker would tell.
     async fn probe_runtime(&self, ctx: &Context<Self>) {
-        let shared = &self.shared;
-        if shared.catalog.runtime().is_some() {
+        let shop = &self.shared.shop;
+        if shop.catalog.runtime().is_some() {
             return;
         }
         ctx.progress("probe the runtime", PROBE_WITHIN);
-        let worker = &shared.settings.worker;
-        match opening::probe_runtime(&*shared.host, &worker.runtime, worker.link).await {
-            Ok(runtime) => shared.catalog.runtime_loaded(runtime),
+        let worker = &shop.settings;
+        match opening::probe_runtime(&*shop.host, &worker.runtime, worker.link).await {
+            Ok(runtime) => shop.catalog.runtime_loaded(runtime),
             Err(error) => warn!(%error, "the runtime cannot be used"),
         }
     }
 
     async fn apply(&self, ctx: &Context<Self>, wanted: Vec<Wanted>) {
         let shared = &self.shared;
-        let actual = shared.catalog.models();
+        let actual = shared.shop.catalog.models();
         let mut next = BTreeMap::new();
         let mut to_start = Vec::new();
         let mut to_stop = Vec::new();
@@ -183,7 +198,7 @@ impl ModelLoader {
                     let model = Arc::new(ServedModel::new(
                         wanted,
                         shared.settings.limits.clone(),
-                        Arc::clone(&shared.outcomes),
+                        Arc::clone(&shared.commons),
                     ));
                     if let Some(problem) = model.problem() {
                         warn!(model = %name, %problem, "model cannot be loaded");
@@ -199,7 +214,7 @@ impl ModelLoader {
             .filter(|old| !next.contains_key(&old.spec().name));
         to_stop.extend(gone.cloned());
         self.mark_required(&next);
-        shared.catalog.publish(next);
+        shared.shop.catalog.publish(next);
         for model in to_stop {
             ctx.progress("take a model out", ORDER_WITHIN + self.stop_within());
             self.take_out(&model).await;
@@ -213,10 +228,11 @@ impl ModelLoader {
     fn mark_required(&self, models: &BTreeMap<String, Arc<ServedModel>>) {
         let named = &self.shared.settings.required;
         for (name, model) in models {
-            let required = if named.is_empty() {
+            let says_so = |model: &Arc<ServedModel>| model.spec().description.required;
+            let required = if named.is_empty() && !models.values().any(says_so) {
                 models.len() == 1
             } else {
-                named.contains(name)
+                named.contains(name) || says_so(model)
             };
             model.set_required(required);
         }
@@ -259,13 +275,14 @@ impl ModelLoader {
     }
 
     fn stop_within(&self) -> Duration {
-        self.shared.settings.worker.stop_within + Duration::from_secs(3)
+        self.shared.shop.settings.stop_within + Duration::from_secs(3)
     }
 
     fn supervisor_of(&self, model: &Arc<ServedModel>) -> ChildSpec {
         let mut spec =
             SupervisorSpec::new(supervisor_id(&model.spec().name)).strategy(Strategy::OneForOne);
-        for index in 0..self.shared.settings.limits.workers.max(1) {
+        let limits = model.limits();
+        for index in 0..limits.workers + limits.spares {
             spec = spec.child(self.worker_of(model, index));
         }
         let (child, _) = ChildSpec::supervisor(spec);
@@ -277,28 +294,24 @@ impl ModelLoader {
 
     fn worker_of(&self, model: &Arc<ServedModel>, index: usize) -> ChildSpec {
         let settings = &self.shared.settings;
-        let shared = Arc::clone(&self.shared);
+        let shop = Arc::clone(&self.shared.shop);
         let served = Arc::clone(model);
         let id = format!("worker:{}/{index}", model.spec().name);
         let (child, _) = ChildSpec::actor(id, move |_birth| {
-            ModelWorker::new(
-                Arc::clone(&served),
-                index,
-                Arc::clone(&shared.host),
-                Arc::clone(&shared.catalog),
-                Arc::clone(&shared.settings.worker),
-            )
+            ModelWorker::new(Arc::clone(&served), index, Arc::clone(&shop))
         });
+        let restart = &model.spec().description.restart;
+        let intensity = settings.intensity_of(restart);
         child
             .restart(Restart::Permanent)
             .shutdown(Shutdown::Within(self.stop_within()))
-            .intensity(settings.intensity)
-            .backoff(settings.backoff)
-            .cool_down(settings.cool_down)
-            .start_deadline(settings.worker.load_timeout + Duration::from_secs(20))
+            .intensity(intensity)
+            .backoff(settings.backoff_of(restart))
+            .cool_down(restart.cool_down.unwrap_or(settings.cool_down))
+            .start_deadline(self.shared.shop.settings.open_within(model) + Duration::from_secs(5))
             .handle_deadline(Duration::from_secs(5))
             .capacity(16)
-            .tick(Duration::from_secs(1))
+            .tick(LOOK_EVERY)
     }
 }
 
@@ -323,7 +336,7 @@ impl Actor for ModelLoader {
     }
 
     fn status(&self) -> StatusReport {
-        let models = self.shared.catalog.models();
+        let models = self.shared.shop.catalog.models();
         let mut report = StatusReport::default();
         if let Some(problem) = &self.problem {
             report.score = 50;

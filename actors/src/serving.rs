@@ -7,16 +7,23 @@
 //!
 //! **Invariant:** whatever was sent to a worker is in the model's [ledger](ledger) until it is
 //! answered. The ledger outlives links, actors and processes, so the loss of any of them loses no
-//! request: it is sent once more, alone, and only a bounded number of times.
+//! request: it is sent once more, alone, and only a bounded number of times. One that then takes its
+//! worker with it by what it does is [quarantined](quarantine).
 
+pub mod budget;
 pub mod catalog;
+pub mod description;
 mod dispatch;
 pub mod error;
+mod forensics;
 pub mod host;
 pub mod job;
 mod ledger;
+pub mod loss;
+pub mod memory;
 pub mod model;
 pub(crate) mod opening;
+pub mod quarantine;
 mod queue;
 pub mod signature;
 pub mod state;
@@ -26,6 +33,6 @@ pub use catalog::Catalog;
 pub use error::{Fault, ServeError};
 pub use host::{HostedWorker, WorkerHost};
 pub use job::{Inference, Request};
-pub use model::{ModelSpec, ServedModel, ServingLimits};
+pub use model::{Commons, ModelSpec, ServedModel, ServingLimits};
 pub use state::{ModelState, ModelStatus, WorkerState};
 pub use worker::{ModelWorker, WorkerSettings};

@@ -1,6 +1,6 @@
 //! `impetus status`: how a running server is, in a terminal.
 //!
-//! One question to `/api/health/status`, which answers from memory however
+//! One question to `/api/health/status`, or with `--events` to `/api/health/events`, which answer from memory however
 //! busy the server is, and so has a short deadline. The answer is shown
 //! whatever its status code: a 503 is the very case in which somebody looks.
 //!
@@ -9,6 +9,8 @@
 //! side changes nothing. Colour is always in the text and taken out again where
 //! it is not wanted (no terminal, `NO_COLOR`).
 
+mod events;
+mod fetch;
 mod render;
 mod report;
 mod table;
@@ -18,27 +20,17 @@ mod tree;
 mod words;
 
 use std::io::Write;
-use std::time::Duration;
 
 use crate::cli::{StatusArgs, StatusOutput, answered};
 use crate::exit::Exit;
+use events::History;
+use fetch::{EVENTS, NoStatus, STATUS, fetch};
 
 pub use render::render;
 pub use report::Report;
 
-/// Largest answer that is read.
-const LARGEST_ANSWER: u64 = 16 * 1024 * 1024;
-
-/// Why there is nothing to show.
-#[derive(Debug, thiserror::Error)]
-enum NoStatus {
-    #[error("no answer from {url}: {reason}")]
-    Unreachable { url: String, reason: ureq::Error },
-    #[error("{url} answered {code}, but not with the status of an impetus server")]
-    Stranger { url: String, code: u16 },
-    #[error("{url} asks for TLS, which this command does not speak; use http://")]
-    Tls { url: String },
-}
+/// How the command ends when it had something to show.
+type Shown = Result<Exit, NoStatus>;
 
 /// Runs the command on the process's own stdout and stderr, and returns how to end.
 pub fn run(args: &StatusArgs) -> Exit {
@@ -56,12 +48,29 @@ pub fn run_on(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Exit {
-    let (raw, report) = match fetch(&args.url, args.timeout.get()) {
-        Ok(answer) => answer,
+    let shown = match args.events {
+        true => events(args, width, out),
+        false => status(args, width, out),
+    };
+    match shown {
+        Ok(exit) => exit,
         Err(error) => {
             let told = writeln!(err, "impetus: {error}\n{}", advice(&error));
-            return answered(told, Exit::Unreachable);
+            let exit = match error {
+                NoStatus::Refused(_) => Exit::Usage,
+                _ => Exit::Unreachable,
+            };
+            answered(told, exit)
         }
+    }
+}
+
+/// Shows how the server is.
+fn status(args: &StatusArgs, width: Option<usize>, out: &mut dyn Write) -> Shown {
+    let answer = fetch(&args.url, STATUS, &[], args.timeout.get())?;
+    let report = answer.body.as_ref().and_then(Report::read);
+    let (Some(raw), Some(report)) = (&answer.body, report) else {
+        return Err(answer.stranger());
     };
     let written = match args.output {
         StatusOutput::Json => writeln!(out, "{raw:#}"),
@@ -71,50 +80,27 @@ pub fn run_on(
         "healthy" | "degraded" => Exit::Clean,
         _ => Exit::Unhealthy,
     };
-    answered(written, exit)
+    Ok(answered(written, exit))
 }
 
-fn fetch(base: &str, within: Duration) -> Result<(serde_json::Value, Report), NoStatus> {
-    let url = endpoint(base);
-    if url.starts_with("https://") {
-        return Err(NoStatus::Tls { url });
-    }
-    let agent = ureq::Agent::new_with_config(
-        ureq::Agent::config_builder()
-            .timeout_global(Some(within))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .build(),
-    );
-    let unreachable = |reason| NoStatus::Unreachable {
-        url: url.clone(),
-        reason,
+/// Shows what has happened to the actors, or to one.
+fn events(args: &StatusArgs, width: Option<usize>, out: &mut dyn Write) -> Shown {
+    let mut query = vec![("limit", args.limit.to_string())];
+    query.extend(args.actor.clone().map(|actor| ("actor", actor)));
+    let answer = fetch(&args.url, EVENTS, &query, args.timeout.get())?;
+    let history = answer.body.as_ref().and_then(History::read);
+    let (Some(raw), Some(history)) = (&answer.body, history) else {
+        let refusal = answer.body.as_ref().and_then(|body| body["error"].as_str());
+        return Err(match refusal {
+            Some(refusal) => NoStatus::Refused(words::one_line(refusal)),
+            None => answer.stranger(),
+        });
     };
-    let mut response = agent.get(&url).call().map_err(unreachable)?;
-    let code = response.status().as_u16();
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(LARGEST_ANSWER)
-        .read_to_vec()
-        .map_err(unreachable)?;
-    let raw: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-    let report = raw.as_ref().and_then(Report::read);
-    match (raw, report) {
-        (Some(raw), Some(report)) => Ok((raw, report)),
-        _ => Err(NoStatus::Stranger { url, code }),
-    }
-}
-
-/// Returns the address of the status under a base address, which may lack its scheme.
-fn endpoint(base: &str) -> String {
-    const PATH: &str = "/api/health/status";
-    let base = base.trim_end_matches('/').trim_end_matches(PATH);
-    match base.contains("://") {
-        true => format!("{base}{PATH}"),
-        false => format!("http://{base}{PATH}"),
-    }
+    let written = match args.output {
+        StatusOutput::Json => writeln!(out, "{raw:#}"),
+        StatusOutput::Human => out.write_all(history.render(width).as_bytes()),
+    };
+    Ok(answered(written, Exit::Clean))
 }
 
 fn advice(error: &NoStatus) -> &'static str {
@@ -123,6 +109,7 @@ fn advice(error: &NoStatus) -> &'static str {
             "  Is the server running? `impetus serve` starts one; --url names another address.\n  \
              If it runs and does not answer, its health thread still may: --url http://127.0.0.1:8081"
         }
+        NoStatus::Refused(_) => "  `impetus status` lists the actors",
         NoStatus::Stranger { .. } | NoStatus::Tls { .. } => {
             "  --url names the address of the server, such as http://127.0.0.1:8080"
         }

@@ -21,6 +21,9 @@ pub struct ModelsConfig {
     /// Workers per model. 0 = one per core that the CPU quota allows, at most 4.
     #[schemars(range(max = 256))]
     pub workers: usize,
+    /// Workers per model beyond those, loaded and warm, one of which takes over at once when another is lost. Each takes as much memory as a worker that serves.
+    #[schemars(range(max = 16))]
+    pub spares: usize,
     /// Threads with which one worker computes one batch. More of them shorten a single long request; more workers serve more requests.
     #[schemars(range(min = 1, max = 256))]
     pub threads: usize,
@@ -35,15 +38,26 @@ pub struct ModelsConfig {
     /// Batches that a worker holds at one time, so that it need not wait for the next one.
     #[schemars(range(min = 1, max = 16))]
     pub in_flight: usize,
-    /// Longest time for a worker to start, load its model and warm it up.
+    /// Longest time for a worker to start the runtime and read its model.
     #[schemars(extend("x-min" = "1ms"))]
     pub load_timeout: Period,
-    /// Longest time for one run. A worker that takes longer is killed and its requests are run again.
+    /// Longest time for the first run of a model that has been read.
     #[schemars(extend("x-min" = "1ms"))]
+    pub warm_up_timeout: Period,
+    /// Longest time for one run, the execution budget. A worker that takes longer is killed and its requests are run again. 0 = learned from the warm-up: twenty times its first run for each row of the largest batch, between the floor and the ceiling; the ceiling where inputs may be longer than the one it was warmed up with.
     pub run_timeout: Period,
-    /// How often one request may be run again after it lost its worker.
+    /// Least execution budget that is learned.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub run_timeout_floor: Period,
+    /// Longest execution budget that is learned.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub run_timeout_ceiling: Period,
+    /// Workers that one request may lose by their own doing (a crash, a hang, too much memory) before it is answered with an error. One that is lost while the request is alone with it gets the request quarantined.
     #[schemars(range(max = 10))]
     pub retries: u32,
+    /// Workers that one request may lose otherwise, killed by somebody else, before it is answered with an error.
+    #[schemars(range(max = 1000))]
+    pub accident_retries: u32,
     /// Least time that a model which has lost its last worker counts as recovering, however fast it was loaded last; otherwise 1.5 times its last load.
     pub recovery_floor: Period,
     /// How often an idle worker runs its warm-up sample and compares the result.
@@ -107,14 +121,19 @@ impl Default for ModelsConfig {
             poll_every: Period::secs(2),
             required: Vec::new(),
             workers: 0,
+            spares: 0,
             threads: 1,
             isolation: Isolation::Process,
             queue: 512,
             max_batch: 8,
             in_flight: 2,
             load_timeout: Period::secs(120),
-            run_timeout: Period::secs(10),
+            warm_up_timeout: Period::secs(60),
+            run_timeout: Period::secs(0),
+            run_timeout_floor: Period::secs(1),
+            run_timeout_ceiling: Period::secs(10),
             retries: 2,
+            accident_retries: 20,
             recovery_floor: Period::secs(1),
             self_check_every: Period::secs(10),
             backoff_min: Period::millis(100),

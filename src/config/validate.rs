@@ -192,6 +192,10 @@ impl Findings {
             ("supervision.backoff_max", supervision.backoff_max),
         );
         self.within(
+            ("models.run_timeout_floor", models.run_timeout_floor),
+            ("models.run_timeout_ceiling", models.run_timeout_ceiling),
+        );
+        self.within(
             ("models.slot_bytes", models.slot_bytes),
             ("models.output_cap", models.output_cap),
         );

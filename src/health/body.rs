@@ -68,10 +68,21 @@ pub struct StatusBody {
     health: HealthBody,
     score: u8,
     phase: &'static str,
+    drained: bool,
+    healing: HealingBody,
     components: BTreeMap<&'static str, Component>,
     actors: Vec<StatusNode>,
     models: Vec<ModelStatus>,
     previous_run: Option<Value>,
+}
+
+/// Whether fallen actors are started again.
+#[derive(Debug, Serialize)]
+pub struct HealingBody {
+    /// Healing is paused.
+    pub paused: bool,
+    /// After how long it goes on by itself.
+    pub resumes_in_seconds: Option<f64>,
 }
 
 /// What a body needs beside the facts.
@@ -157,6 +168,8 @@ pub fn status(facts: &Facts, frame: &Frame<'_>, exhibits: Exhibits) -> StatusBod
         health: health_of(facts, frame, overall.grade),
         score: overall.score,
         phase: facts.phase.as_str(),
+        drained: facts.drained,
+        healing: HealingBody::from(facts.healing_paused),
         components: overall.components.into_iter().collect(),
         actors: exhibits.actors,
         models: facts.models.all.clone(),
@@ -179,6 +192,18 @@ fn health_of(facts: &Facts, frame: &Frame<'_>, grade: Grade) -> HealthBody {
 
 fn seconds(duration: Duration) -> f64 {
     score::round(duration.as_secs_f64())
+}
+
+// === impl HealingBody ===
+
+impl From<Option<Duration>> for HealingBody {
+    /// Takes what is left of a pause.
+    fn from(paused_for: Option<Duration>) -> Self {
+        Self {
+            paused: paused_for.is_some(),
+            resumes_in_seconds: paused_for.map(seconds),
+        }
+    }
 }
 
 // === impl LiveBody ===

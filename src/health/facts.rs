@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use impetus_actors::serving::ModelStatus;
+use impetus_actors::serving::memory::MemoryFigures;
 use impetus_supervision::StatusNode;
 use serde_json::Value;
 
@@ -22,6 +23,10 @@ pub struct Facts {
     pub started: bool,
     /// Where the process is between its start and its end.
     pub phase: Phase,
+    /// Whether an operator has taken the server out of traffic.
+    pub drained: bool,
+    /// For how long nothing will be healed, while healing is paused.
+    pub healing_paused: Option<Duration>,
     /// When the heart last beat.
     pub heartbeat: Beat,
     /// Time since the root supervisor last turned; `None` before it first did.
@@ -38,6 +43,8 @@ pub struct Facts {
     pub runtime: Option<String>,
     /// Memory, as far as it could be read.
     pub memory: Option<MemoryFacts>,
+    /// The arithmetic of the memory guard; `None` where this process has no workers.
+    pub guard: Option<MemoryFigures>,
     /// Use of the CPU in percent of what may be used.
     pub cpu_percent: Option<f64>,
     /// The database of the prediction log; `None` where this process does not keep one.

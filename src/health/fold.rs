@@ -32,6 +32,9 @@ pub struct Rules {
 /// Name of the check that stands for whatever has no check of its own.
 pub const SERVING: &str = "serving";
 
+/// What readiness says while an operator has taken the server out of traffic.
+pub const DRAINED: &str = "drained: by an operator";
+
 /// Whether the pod should be restarted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Liveness {
@@ -194,6 +197,9 @@ pub fn ready(facts: &Facts, rules: &Rules) -> Readiness {
             "draining: the server is ending ({})",
             facts.phase.as_str()
         ));
+    }
+    if facts.drained {
+        others.push(DRAINED.to_owned());
     }
     for actor in &facts.unknown {
         others.push(format!("actor_unknown: {actor} has not said how it is"));

@@ -13,16 +13,18 @@ use impetus_actors::metrics::Resources;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::{DatabaseState, PredictionLogStatus};
 use impetus_actors::serving::Catalog;
+use impetus_actors::serving::memory::MemoryGuard;
 use impetus_actors::sliding::{ErrorRateGate, Tally};
-use impetus_supervision::{ActorId, ActorState, Clock, StatusNode};
+use impetus_supervision::{ActorId, ActorState, Clock, Healing, StatusNode};
 use serde_json::Value;
 use tracing::{info, warn};
 
 use super::body::{self, Frame, HealthBody, LiveBody, ReadyBody, StartupBody, StatusBody};
+use super::events::{self, EventsBody, EventsWanted, UnknownActor};
 use super::facts::{Beat, DatabaseFacts, Exhibits, Facts, GivenUp, MemoryFacts, ModelFacts};
 use super::fold::{self, Check, Readiness, Rules};
 use super::score::Grade;
-use super::{EdgeStamps, Lifecycle};
+use super::{EdgeStamps, Lifecycle, OperatorDrain};
 
 /// Actors whose doubt makes the server unready and whose loss ends it.
 pub const SIGNIFICANT: [&str; 3] = ["root", "heartbeat", "model_loader"];
@@ -39,12 +41,18 @@ pub struct Sources {
     pub edge: Arc<EdgeStamps>,
     /// The phase of the process.
     pub lifecycle: Arc<Lifecycle>,
+    /// Whether an operator has taken the server out of traffic.
+    pub drain: Arc<OperatorDrain>,
+    /// Whether fallen actors are started again.
+    pub healing: Healing,
     /// The models; `None` where this process serves none.
     pub catalog: Option<Arc<Catalog>>,
     /// Names of the models that must be there.
     pub required_models: Vec<String>,
     /// How executions ended.
     pub outcomes: Arc<Outcomes>,
+    /// Who may take how much memory; `None` where this process has no workers.
+    pub memory: Option<Arc<MemoryGuard>>,
     /// Memory and CPU.
     pub resources: Resources,
     /// The prediction log; `None` where this process keeps none.
@@ -131,6 +139,8 @@ impl HealthPlane {
             uptime: self.uptime(),
             started: board.is_some_and(|board| board.started()),
             phase: sources.lifecycle.phase(),
+            drained: sources.drain.is_drained(),
+            healing_paused: sources.healing.paused_for(),
             heartbeat: Beat {
                 age: sources.pulse.age(),
                 at: sources.pulse.last_beat(),
@@ -148,6 +158,7 @@ impl HealthPlane {
                 resident_bytes: sample.process_resident_bytes,
                 available: resources.memory_available,
             }),
+            guard: sources.memory.as_ref().map(|guard| guard.figures()),
             cpu_percent: resources
                 .sample
                 .as_ref()
@@ -219,6 +230,14 @@ impl HealthPlane {
         body::status(&self.facts(), &self.frame(), exhibits)
     }
 
+    /// Answers `GET /api/health/events`.
+    ///
+    /// # Errors
+    /// The actor that is asked about is unknown.
+    pub fn events(&self, wanted: &EventsWanted) -> Result<EventsBody, UnknownActor> {
+        events::events(self.sources.board.get(), wanted, self.wall())
+    }
+
     /// Returns the check on models alone, as `/ready` of the inference service asks it.
     #[must_use]
     pub fn models_loaded(&self) -> Check {
@@ -274,6 +293,13 @@ impl HealthPlane {
             );
         } else if self.consecutive_failures.swap(0, Ordering::AcqRel) > 0 {
             info!(score = overall.score, "health evaluation passes again");
+        }
+        if let Some(left) = facts.healing_paused {
+            let seconds = left.as_secs_f64();
+            warn!(
+                seconds,
+                "healing is paused, what falls is not started again"
+            );
         }
     }
 

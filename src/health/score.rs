@@ -85,12 +85,15 @@ fn memory(facts: &Facts, rules: &Rules) -> (u8, Value) {
     } else {
         0
     };
-    let detail = json!({
+    let mut detail = json!({
         "percent": round(memory.percent),
         "used_bytes": memory.used_bytes,
         "limit_bytes": memory.limit_bytes,
         "server_resident_bytes": memory.resident_bytes,
     });
+    if let Some(guard) = facts.guard {
+        detail["guard"] = json!(guard);
+    }
     (score, detail)
 }
 

@@ -1,5 +1,6 @@
 //! Facts as the tests of the verdicts write them down: all well, and one thing changed at a time.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use impetus_actors::serving::{ModelState, ModelStatus};
@@ -34,6 +35,8 @@ pub(super) fn healthy_facts() -> Facts {
         uptime: Duration::from_millis(3_600_500),
         started: true,
         phase: Phase::Serving,
+        drained: false,
+        healing_paused: None,
         heartbeat: beat(Duration::from_millis(200)),
         root_age: Some(Duration::from_millis(100)),
         given_up: None,
@@ -42,6 +45,7 @@ pub(super) fn healthy_facts() -> Facts {
         models: models(vec![required(model("surface", ModelState::Ready))]),
         runtime: Some("onnxruntime 1.32.0".to_owned()),
         memory: Some(memory(40.0, true)),
+        guard: None,
         cpu_percent: Some(12.0),
         database: Some(database()),
     }
@@ -115,6 +119,10 @@ pub(super) fn model(name: &str, state: ModelState) -> ModelStatus {
         last_load_ms: Some(12.5),
         predictions: 7,
         errors: 0,
+        spares: 0,
+        run_budget_ms: 1000.0,
+        losses: BTreeMap::new(),
+        recycled: 0,
     }
 }
 

@@ -56,6 +56,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
+    /// There is no actor of that name.
+    pub fn unknown_actor(name: &str) -> Self {
+        let message = format!("there is no actor named {name:?}; /api/health/status lists them");
+        Self::new(StatusCode::NOT_FOUND, "unknown_actor", message)
+    }
+
     /// Says when to ask again.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
@@ -104,6 +110,7 @@ impl From<ServeError> for ApiError {
             ServeError::NoModel { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_model"),
             ServeError::NotReady { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_not_ready"),
             ServeError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
+            ServeError::Quarantined { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "quarantined"),
             ServeError::Unloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_unloaded"),
             ServeError::DeadlineExceeded { .. } => {
                 (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded")

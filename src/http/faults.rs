@@ -4,15 +4,14 @@
 
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use impetus_supervision::{ActorId, Fault};
 use serde::Deserialize;
 use serde_json::json;
 use tracing::warn;
 
-use super::AppState;
 use super::error::ApiError;
+use super::{AppState, local};
 use crate::config::Period;
 
 /// "For ever", for a fault that ends by itself only in theory.
@@ -57,13 +56,9 @@ async fn order(
     state: web::Data<AppState>,
     order: web::Json<Order>,
 ) -> Result<HttpResponse, ApiError> {
-    let local = request
-        .peer_addr()
-        .is_some_and(|peer| peer.ip().is_loopback());
-    let Some(faults) = state.faults.as_ref().filter(|_| local) else {
-        let message = "faults can be injected from this machine only";
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "not_local", message));
-    };
+    local::require(&request, "faults can be injected")?;
+    let faults = state.faults.as_ref();
+    let faults = faults.expect("the route exists only with a fault kit");
     let order = order.into_inner();
     let lasting = order.lasting.map_or(FOR_EVER, Period::get);
     warn!(target = %order.target, fault = ?order.fault, times = order.times, "fault ordered");
@@ -78,15 +73,7 @@ async fn order(
         .get()
         .is_some_and(|board| board.get(&actor).is_some());
     if !known {
-        let message = format!(
-            "there is no actor named {:?}; /api/health/status lists them",
-            order.target
-        );
-        return Err(ApiError::new(
-            StatusCode::NOT_FOUND,
-            "unknown_actor",
-            message,
-        ));
+        return Err(ApiError::unknown_actor(&order.target));
     }
     let fault = match order.fault {
         Kind::Panic => Fault::Panic,

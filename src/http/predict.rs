@@ -84,6 +84,7 @@ async fn predict(
         .infer(Request {
             inputs: vec![input],
             deadline,
+            id: request::RequestId::of(&request),
         })
         .await?;
     let answer = answer::classify(&model, &inference)?;

@@ -1,5 +1,6 @@
 //! What happens to every request: its id, its place among those in flight, its line in the log.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::body::MessageBody;
@@ -7,7 +8,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::{Error, HttpMessage, HttpRequest, web};
 use tracing::{debug, info};
 use uuid::Uuid;
 
@@ -20,6 +21,21 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Ids longer than this are not taken over.
 const LONGEST_ID: usize = 128;
 
+/// The id of a request, as its handler finds it among the request's extensions.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(HeaderValue);
+
+// === impl RequestId ===
+
+impl RequestId {
+    /// Returns the id under which the serving path knows the request.
+    pub(super) fn of(request: &HttpRequest) -> Option<Arc<str>> {
+        let extensions = request.extensions();
+        let Self(id) = extensions.get()?;
+        id.to_str().ok().map(Arc::from)
+    }
+}
+
 /// Gives every answer an `x-request-id`, keeps count of what is in flight, and, once the server is
 /// ending, closes each connection after its answer.
 pub(super) async fn every(
@@ -27,6 +43,7 @@ pub(super) async fn every(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = request_id(request.headers().get(&REQUEST_ID));
+    request.extensions_mut().insert(RequestId(id.clone()));
     let state = request.app_data::<web::Data<AppState>>().cloned();
     let in_flight = state.as_ref().map(|state| state.traffic.enter());
     let mut response = match next.call(request).await {

@@ -34,7 +34,7 @@ pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io
         App::new()
             .app_data(state.clone())
             .wrap(from_fn(request::every))
-            .configure(health_routes)
+            .configure(|config| health_routes(config, &state))
             .configure(|config| work_routes(config, &state))
             .default_service(web::to(not_found))
     });
@@ -63,7 +63,7 @@ pub fn health_server(state: AppState, listener: TcpListener) -> io::Result<Serve
             .app_data(data.clone())
             .app_data(web::PayloadConfig::new(HEALTH_BODY))
             .wrap(from_fn(request::probe))
-            .configure(health_routes)
+            .configure(|config| health_routes(config, &data))
             .default_service(web::to(not_found))
     });
     Ok(server

@@ -12,6 +12,7 @@ use super::AppState;
 use crate::config::Readiness;
 use crate::health::Phase;
 use crate::health::body::timestamp;
+use crate::health::fold::DRAINED;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -54,6 +55,9 @@ async fn ready(state: web::Data<AppState>) -> HttpResponse {
             "draining: the server is ending ({})",
             phase.as_str()
         ));
+    }
+    if state.plane.sources().drain.is_drained() {
+        reasons.push(DRAINED.to_owned());
     }
     fields.insert("timestamp".to_owned(), json!(timestamp(state.plane.wall())));
     if reasons.is_empty() {

@@ -15,9 +15,12 @@ use impetus_actors::model_loader::{LoaderSettings, LoaderShared, MODEL_LOADER, M
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLog;
 use impetus_actors::serving::host::{ProcessHost, ThreadHost};
-use impetus_actors::serving::{Catalog, WorkerHost};
+use impetus_actors::serving::memory::MemoryGuard;
+use impetus_actors::serving::quarantine::Quarantine;
+use impetus_actors::serving::worker::Workshop;
+use impetus_actors::serving::{Catalog, Commons, WorkerHost};
 use impetus_supervision::{
-    ChildSpec, Clock, Running, Significance, Strategy, SupervisorSpec, System, Verdict,
+    ChildSpec, Clock, Healing, Running, Significance, Strategy, SupervisorSpec, System, Verdict,
 };
 use serde_json::Value;
 use tracing::{error, warn};
@@ -26,7 +29,7 @@ use super::settings;
 use crate::cli::WorkerArgs;
 use crate::config::{Config, Isolation, SearchPlaces, resolve_runtime_library};
 use crate::health::plane::Sources;
-use crate::health::{EdgeStamps, HealthPlane, Lifecycle};
+use crate::health::{EdgeStamps, HealthPlane, Lifecycle, OperatorDrain};
 use crate::http::{AppState, Traffic};
 use crate::logging::LogSettings;
 
@@ -36,6 +39,7 @@ pub(super) struct Parts {
     root: SupervisorSpec,
     board: BoardSource,
     clock: Arc<dyn Clock>,
+    healing: Healing,
 }
 
 /// What everything is put together from.
@@ -60,7 +64,8 @@ struct Shared {
     pulse: Arc<Pulse>,
     board: BoardSource,
     catalog: Arc<Catalog>,
-    outcomes: Arc<Outcomes>,
+    commons: Arc<Commons>,
+    memory: Arc<MemoryGuard>,
 }
 
 /// Returns how many cores the process may use, a CPU quota included.
@@ -78,11 +83,17 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         host,
     } = given;
     let config = &config;
+    let healing = Healing::new(Arc::clone(&clock));
     let shared = Shared {
         pulse: Arc::default(),
         board: Arc::new(OnceLock::new()),
         catalog: Arc::default(),
-        outcomes: Arc::new(Outcomes::new(Arc::clone(&clock))),
+        commons: Arc::new(Commons {
+            outcomes: Arc::new(Outcomes::new(Arc::clone(&clock))),
+            quarantine: Arc::new(Quarantine::new(settings::quarantine(config)?)),
+            healing: healing.clone(),
+        }),
+        memory: Arc::new(MemoryGuard::new(settings::memory(config))),
         clock,
     };
     let mut root = SupervisorSpec::new("root").strategy(Strategy::OneForOne);
@@ -107,6 +118,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
     }
     let workers = config.http.workers_for(cores());
     let lifecycle = Arc::new(Lifecycle::default());
+    let healing = Healing::new(Arc::clone(&shared.clock));
     let plane = Arc::new(HealthPlane::new(
         began,
         settings::plane(config)?,
@@ -116,9 +128,12 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
             pulse: shared.pulse,
             edge: Arc::new(EdgeStamps::new(workers)),
             lifecycle: Arc::clone(&lifecycle),
+            drain: Arc::new(OperatorDrain::default()),
+            healing: healing.clone(),
             catalog: config.role.infers().then(|| Arc::clone(&shared.catalog)),
             required_models: config.models.required.clone(),
-            outcomes: Arc::clone(&shared.outcomes),
+            outcomes: Arc::clone(&shared.commons.outcomes),
+            memory: config.role.infers().then(|| Arc::clone(&shared.memory)),
             resources,
             predlog: predlog.as_ref().map(PredictionLog::status).cloned(),
             previous_run,
@@ -128,10 +143,12 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         config: Arc::clone(config),
         plane,
         catalog: shared.catalog,
-        outcomes: shared.outcomes,
+        outcomes: Arc::clone(&shared.commons.outcomes),
+        quarantine: Arc::clone(&shared.commons.quarantine),
         predlog,
         traffic: Arc::new(Traffic::default()),
         lifecycle,
+        tree: Arc::new(OnceLock::new()),
         faults: None,
     };
     Ok(Parts {
@@ -139,6 +156,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         root,
         board: shared.board,
         clock: shared.clock,
+        healing,
     })
 }
 
@@ -165,16 +183,21 @@ fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[Child
             dir: config.models.dir.clone(),
             required: config.models.required.clone(),
             limits: settings::serving(config, cores()),
-            worker: settings::worker(config, host.library),
             intensity: settings::intensity(config)?,
             backoff,
             cool_down: config.supervision.cool_down.get(),
         },
-        catalog: Arc::clone(&shared.catalog),
-        host: host.host,
+        shop: Arc::new(Workshop {
+            host: host.host,
+            catalog: Arc::clone(&shared.catalog),
+            settings: settings::worker(config, host.library),
+            memory: Arc::clone(&shared.memory),
+            forensics: settings::forensics(config)?,
+            board: Arc::clone(&shared.board),
+        }),
         models: supervisor,
         board: Arc::clone(&shared.board),
-        outcomes: Arc::clone(&shared.outcomes),
+        commons: Arc::clone(&shared.commons),
     });
     let (loader, _) =
         ChildSpec::actor(MODEL_LOADER, move |_| ModelLoader::new(Arc::clone(&loader)));
@@ -235,11 +258,13 @@ impl Parts {
         };
         let running = System::builder()
             .clock(self.clock)
+            .healing(self.healing)
             .leak_cap(config.supervision.leak_cap)
             .watchdog(config.health.root_stale_after.get(), on_verdict)
             .start(self.root)?;
-        // Set once, here: nobody else has this cell to set.
+        // Set once, here: nobody else has these cells to set.
         let _ = self.board.set(running.board());
+        let _ = state.tree.set(running.root());
         if config.faults.enabled {
             warn!("faults can be injected at /api/faults");
             state.faults = Some(running.faults());

@@ -1,17 +1,21 @@
 //! From the configuration to the settings of the crates below.
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
+use impetus_actors::archive::{Archive, ArchiveSettings};
 use impetus_actors::metrics::MemoryRule;
 use impetus_actors::predlog::PredictionLogConfig;
+use impetus_actors::serving::budget::BudgetRule;
+use impetus_actors::serving::memory::MemorySettings;
+use impetus_actors::serving::quarantine::QuarantineSettings;
 use impetus_actors::serving::{ServingLimits, WorkerSettings};
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
-use crate::config::{Config, HealthConfig};
+use crate::config::{Bytes, Config, HealthConfig};
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
 
@@ -52,22 +56,29 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
     let models = &config.models;
     ServingLimits {
         workers: models.workers_for(cores),
+        spares: models.spares,
         queue: models.queue,
         max_batch: models.max_batch,
         in_flight: models.in_flight,
         retries: models.retries,
+        accident_retries: models.accident_retries,
+        budget: BudgetRule {
+            fixed: Some(models.run_timeout.get()).filter(|fixed| !fixed.is_zero()),
+            floor: models.run_timeout_floor.get(),
+            ceiling: models.run_timeout_ceiling.get(),
+        },
         recovery_floor: models.recovery_floor.get(),
     }
 }
 
 /// Returns what every worker is started with.
-pub(super) fn worker(config: &Config, library: PathBuf) -> Arc<WorkerSettings> {
+pub(super) fn worker(config: &Config, library: PathBuf) -> WorkerSettings {
     let models = &config.models;
-    Arc::new(WorkerSettings {
+    WorkerSettings {
         runtime: library,
         threads: models.threads,
         load_timeout: models.load_timeout.get(),
-        run_timeout: models.run_timeout.get(),
+        warm_up_timeout: models.warm_up_timeout.get(),
         self_check_every: models.self_check_every.get(),
         stop_within: models.shutdown_timeout.get(),
         link: link::Limits {
@@ -76,7 +87,60 @@ pub(super) fn worker(config: &Config, library: PathBuf) -> Arc<WorkerSettings> {
             output_cap: models.output_cap.as_usize(),
             ..link::Limits::default()
         },
+    }
+}
+
+/// Returns the bounds of the memory guard.
+pub(super) fn memory(config: &Config) -> MemorySettings {
+    let memory = &config.memory;
+    let stated = |bytes: Bytes| Some(bytes.get()).filter(|bytes| *bytes > 0);
+    MemorySettings {
+        limit: stated(memory.limit),
+        usable_percent: memory.usable_percent,
+        server_reserve: memory.server_reserve.get(),
+        headroom: stated(memory.headroom),
+        headroom_min: memory.headroom_min.get(),
+        recycle_pause: memory.recycle_pause.get(),
+    }
+}
+
+/// Returns the bounds of the quarantine.
+///
+/// # Errors
+/// The operating system has no thread left for the archive.
+pub(super) fn quarantine(config: &Config) -> io::Result<QuarantineSettings> {
+    let quarantine = &config.quarantine;
+    let bodies = quarantine.keep_bodies.then(|| {
+        Archive::start(ArchiveSettings {
+            dir: config.data.dir.join("quarantine"),
+            extension: "tensors",
+            max_files: quarantine.capacity,
+            max_bytes: quarantine.bodies_max_bytes.get(),
+        })
+    });
+    Ok(QuarantineSettings {
+        capacity: quarantine.capacity,
+        expires_after: quarantine.expires_after.get(),
+        bodies: bodies.transpose()?,
     })
+}
+
+/// Returns where it is kept how workers ended, if it is.
+///
+/// # Errors
+/// The operating system has no thread left for the archive.
+pub(super) fn forensics(config: &Config) -> io::Result<Option<Archive>> {
+    let forensics = &config.forensics;
+    if forensics.max_files == 0 {
+        return Ok(None);
+    }
+    Archive::start(ArchiveSettings {
+        dir: config.data.dir.join("forensics"),
+        extension: "json",
+        max_files: forensics.max_files,
+        max_bytes: forensics.max_bytes.get(),
+    })
+    .map(Some)
 }
 
 /// Returns the restart intensity of actors.

@@ -5,6 +5,7 @@
 
 pub mod database;
 pub mod disks;
+pub mod killers;
 pub mod load;
 pub mod processes;
 mod setup;
@@ -99,6 +100,24 @@ impl Server {
 
     pub fn post_json(&self, path: &str, body: &Value) -> Answer {
         self.post(path, "application/json", body.to_string().as_bytes())
+    }
+
+    /// Posts JSON to the health port.
+    pub fn post_health(&self, path: &str, body: &Value) -> Answer {
+        let request = self.agent.post(self.health_url(path));
+        let answer = request
+            .header("content-type", "application/json")
+            .send(body.to_string().as_bytes())
+            .map(Answer::from);
+        answer.unwrap_or_else(|error| panic!("no answer from {path}: {error}\n{}", self.log()))
+    }
+
+    /// Deletes on the health port.
+    pub fn delete_health(&self, path: &str) -> Answer {
+        let answer = self.agent.delete(self.health_url(path)).call();
+        answer
+            .map(Answer::from)
+            .unwrap_or_else(|error| panic!("no answer from {path}: {error}\n{}", self.log()))
     }
 
     /// Orders a fault; `lasting` such as `"2s"`, or nothing for ever.

@@ -12,15 +12,18 @@
 )]
 
 mod actors;
+mod admin;
 mod contract;
 mod database;
 mod durability;
 mod ending;
+mod events;
 #[cfg(target_os = "linux")]
 mod footprint;
 mod grpc_health;
 mod harness;
 mod healing;
+mod hostile;
 mod liveness;
 mod models;
 mod predict;

@@ -142,6 +142,19 @@ impl Cgroups {
     }
 }
 
+/// Reads how many processes of this container the kernel has killed for want of memory, `None` where
+/// that is not counted.
+pub(crate) fn oom_kills(root: &Path) -> Option<u64> {
+    let hierarchy = Cgroups::locate(root).ok()?.memory?;
+    let file = if hierarchy.unified {
+        "memory.events"
+    } else {
+        "memory.oom_control"
+    };
+    let directory = hierarchy.directory(&hierarchy.group);
+    read_field(&directory.join(file), "oom_kill").ok()
+}
+
 /// Names of the files that tell about memory in one version of the hierarchy.
 struct MemoryFiles {
     limit: &'static str,

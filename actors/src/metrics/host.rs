@@ -11,7 +11,7 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, Pid, ProcessRefreshKind, Proces
 use super::sample::ResourceError;
 
 /// Figures of the whole machine, and of this process on it.
-pub trait Host: fmt::Debug {
+pub trait Host: fmt::Debug + Send {
     /// Reads the machine's memory.
     fn memory(&mut self) -> Result<HostMemory, ResourceError>;
 

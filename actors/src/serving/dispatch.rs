@@ -1,8 +1,12 @@
-//! The two tasks that carry batches between a model's queue and one worker's socket.
+//! The tasks that carry batches between a model's queue and one worker's socket, and the one that
+//! judges how long that takes.
 //!
-//! They hold no state that matters: everything sent is in the ledger. When either ends, for
-//! whatever reason, a guard gives back what was out and tells the worker's actor, whose business it
-//! is to end the incarnation.
+//! They hold no state that matters: everything taken from the queue is in the ledger. When one
+//! ends, for whatever reason, a guard keeps the others from taking more and tells the worker's
+//! actor, whose business it is to find out why, to give back what was out, and to end the
+//! incarnation. Where there is no actor to tell, the guard gives it back itself.
+
+mod judge;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,15 +16,16 @@ use std::time::Instant;
 use impetus_engine::link::{LinkError, Received, Receiver, Sender, StackedInput};
 use impetus_engine::{DType, EngineError, Tensor};
 use impetus_supervision::{ActorRef, Fence};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tracing::{debug, warn};
 
 use super::job::Job;
 use super::ledger::LinkId;
+use super::loss::Loss;
 use super::model::ServedModel;
 use super::worker::WorkerMsg;
 
-/// What both tasks share.
+/// What the tasks of a link share.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) model: Arc<ServedModel>,
@@ -29,15 +34,44 @@ pub(super) struct Link {
     pub(super) actor: ActorRef<WorkerMsg>,
     /// Room in the worker, in batches.
     room: Rc<Semaphore>,
-    stop: Rc<Notify>,
+    /// Room in the worker when it is empty.
+    whole_room: u32,
+    stop: Rc<Stop>,
+    /// When the worker last answered, and so began with what is next.
+    turned: Rc<Cell<Instant>>,
     reported: Rc<Cell<bool>>,
 }
 
-/// Gives back what is out and reports the end of a task, also when it is dropped in the middle.
+/// A word that holds for good: no more batches are taken.
+#[derive(Debug, Default)]
+struct Stop {
+    said: Cell<bool>,
+    heard: Notify,
+}
+
+/// Keeps the others from going on and reports the end of a task, also when it is dropped in the
+/// middle.
 struct EndGuard {
     link: Link,
     /// Why the task ended; `None` when it ended in order and there is nothing to mend.
     reason: Option<String>,
+}
+
+// === impl Stop ===
+
+impl Stop {
+    fn say(&self) {
+        self.said.set(true);
+        self.heard.notify_waiters();
+    }
+
+    /// Waits until it has been said.
+    async fn wait(&self) {
+        // All of it happens on one thread: nothing comes between the look and the wait.
+        while !self.said.get() {
+            self.heard.notified().await;
+        }
+    }
 }
 
 // === impl Link ===
@@ -49,14 +83,16 @@ impl Link {
         fence: Fence,
         actor: ActorRef<WorkerMsg>,
     ) -> Self {
-        let room = Rc::new(Semaphore::new(model.limits().in_flight.max(1)));
+        let whole_room = u32::try_from(model.limits().in_flight.max(1)).unwrap_or(u32::MAX);
         Self {
             model,
             id,
             fence,
             actor,
-            room,
+            room: Rc::new(Semaphore::new(whole_room as usize)),
+            whole_room,
             stop: Rc::default(),
+            turned: Rc::new(Cell::new(Instant::now())),
             reported: Rc::default(),
         }
     }
@@ -64,7 +100,7 @@ impl Link {
     /// Takes no more batches; those that are out are still answered.
     pub(super) fn stop_taking(&self) {
         self.room.close();
-        self.stop.notify_one();
+        self.stop.say();
     }
 
     /// Takes batches from the queue and writes them, as long as the worker has room.
@@ -82,6 +118,10 @@ impl Link {
             Some(signature) if signature.batches => self.model.limits().max_batch,
             _ => 1,
         };
+        // Held until the end: a spare gets it then, and takes over.
+        let Some(_active) = self.wait_for_its_turn().await else {
+            return Ok(());
+        };
         loop {
             let Ok(room) = self.room.acquire().await else {
                 return Ok(());
@@ -90,14 +130,20 @@ impl Link {
             let Some(batch) = self.take(max_rows).await else {
                 return Ok(());
             };
+            let suspect = batch.first().is_some_and(Job::is_suspect);
             let inputs: Vec<_> = batch.iter().map(|job| Arc::clone(&job.inputs)).collect();
             let id = self.model.ledger.enter(self.id, batch);
+            if suspect && !self.wait_for_the_whole_room().await {
+                self.model.give_back(self.id, id);
+                return Ok(());
+            }
             if !self.fence.is_current() {
-                // The guard gives the batch back; a fenced incarnation writes nothing.
+                self.model.give_back(self.id, id);
                 return Err(LinkError::Lost {
                     reason: "the incarnation was given up".to_owned(),
                 });
             }
+            self.model.ledger.sending(id);
             match send(sender, id, &inputs).await {
                 Ok(()) => {}
                 Err(LinkError::Refused(error)) => self.fail(id, &error),
@@ -106,13 +152,39 @@ impl Link {
         }
     }
 
+    /// Waits until one worker fewer than should is serving.
+    async fn wait_for_its_turn(&self) -> Option<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.model.active).acquire_owned();
+        let turn = tokio::select! {
+            biased;
+            () = self.stop.wait() => return None,
+            turn = turn => turn.ok()?,
+        };
+        self.model.places[self.id.worker].write(self.id.generation, |place| {
+            place.standby = false;
+        });
+        Some(turn)
+    }
+
+    /// Waits until the worker has nothing else, so that what comes next has it to itself: its end
+    /// would otherwise prove nothing. Returns false when no more batches are to be taken.
+    async fn wait_for_the_whole_room(&self) -> bool {
+        match self.room.acquire_many(self.whole_room - 1).await {
+            Ok(rest) => {
+                rest.forget();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Waits for a batch, until there will be none or none is wanted.
     async fn take(&self, max_rows: usize) -> Option<Vec<Job>> {
         tokio::select! {
-            // A batch that is there is taken, never dropped unanswered.
+            // A link that has ended must not take what it has just given back.
             biased;
+            () = self.stop.wait() => None,
             batch = self.model.queue.take(max_rows) => batch,
-            () = self.stop.notified() => None,
         }
     }
 
@@ -133,6 +205,7 @@ impl Link {
 
     fn take_in(&self, received: Received) -> Result<(), String> {
         let now = Instant::now();
+        self.turned.set(now);
         self.model.places[self.id.worker].write(self.id.generation, |place| {
             place.heard = Some(now);
         });
@@ -142,8 +215,8 @@ impl Link {
                 outputs,
                 run_micros,
             } => {
-                self.room.add_permits(1);
                 if let Some(batch) = self.model.ledger.settle(self.id, id) {
+                    self.make_room(batch.alone);
                     self.model.complete(batch, outputs, run_micros);
                 }
             }
@@ -162,11 +235,22 @@ impl Link {
     }
 
     fn fail(&self, id: u64, error: &EngineError) {
-        self.room.add_permits(1);
-        warn!(model = %self.model.spec().name, %error, "execution failed");
+        match error {
+            EngineError::Abandoned => {
+                debug!(model = %self.model.spec().name, "a run was ended that nobody waited for");
+            }
+            error => warn!(model = %self.model.spec().name, %error, "execution failed"),
+        }
         if let Some(batch) = self.model.ledger.settle(self.id, id) {
+            self.make_room(batch.alone);
             self.model.failed(batch, error);
         }
+    }
+
+    /// A batch has been answered; one that was alone had all the room.
+    fn make_room(&self, alone: bool) {
+        let permits = if alone { self.whole_room } else { 1 };
+        self.room.add_permits(permits as usize);
     }
 }
 
@@ -235,15 +319,22 @@ impl Drop for EndGuard {
             return;
         };
         let link = &self.link;
-        link.model.recover(link.id.worker, link.id.generation);
-        if !link.reported.replace(true) {
-            let told = link.actor.try_send_priority(WorkerMsg::LinkEnded {
-                generation: link.id.generation,
-                reason,
-            });
-            if told.is_err() {
-                debug!("the worker's actor is not there to hear of its link's end");
-            }
+        link.stop_taking();
+        if link.reported.replace(true) {
+            return;
+        }
+        let told = link.fence.is_current()
+            && link
+                .actor
+                .try_send_priority(WorkerMsg::LinkEnded {
+                    generation: link.id.generation,
+                    reason,
+                })
+                .is_ok();
+        if !told {
+            debug!("the worker's actor is not there to hear of its link's end");
+            let LinkId { worker, generation } = link.id;
+            link.model.recover(worker, generation, &Loss::Unknown);
         }
     }
 }

@@ -9,6 +9,7 @@ use impetus_engine::{EngineError, Fault as EngineFault};
 use thiserror::Error;
 
 use super::ModelState;
+use super::quarantine::Fingerprint;
 
 /// Whose doing an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,22 @@ pub enum ServeError {
         /// How often it was sent.
         attempts: u32,
     },
+    /// The request has killed the worker it was alone with, and is not run again.
+    #[error(
+        "this request is quarantined as {fingerprint}: a worker of model {model:?} was lost while it ran it \
+         alone ({cause}); the same content is refused for {} more, or until an operator clears it",
+        seconds(.expires_in)
+    )]
+    Quarantined {
+        /// Name of the model.
+        model: String,
+        /// What the request is known by.
+        fingerprint: Fingerprint,
+        /// How the worker was lost.
+        cause: String,
+        /// For how much longer it is refused.
+        expires_in: Duration,
+    },
     /// The model was taken out of service while the request waited.
     #[error("model {model:?} was unloaded while the request waited")]
     Unloaded {
@@ -92,7 +109,7 @@ impl ServeError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::UnknownModel { .. } => Fault::Client,
+            Self::UnknownModel { .. } | Self::Quarantined { .. } => Fault::Client,
             Self::NoModel { .. }
             | Self::NotReady { .. }
             | Self::QueueFull { .. }
@@ -109,7 +126,7 @@ impl ServeError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::UnknownModel { .. } => false,
+            Self::UnknownModel { .. } | Self::Quarantined { .. } => false,
             Self::Engine(error) => error.is_retryable(),
             _ => true,
         }

@@ -14,8 +14,10 @@ use thiserror::Error;
 
 mod platform;
 mod process;
+mod stderr;
 mod thread;
 
+pub(super) use platform::autopsy;
 pub use process::ProcessHost;
 pub use thread::ThreadHost;
 
@@ -90,7 +92,8 @@ impl HostedWorker {
         }
     }
 
-    fn is_running(&mut self) -> bool {
+    /// Tells whether the worker has not ended.
+    pub fn is_running(&mut self) -> bool {
         match &mut self.life {
             Life::Process(process) => process.is_running(),
             Life::Thread(_) => true,
@@ -120,6 +123,33 @@ impl HostedWorker {
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
         self.pid().and_then(platform::resident_bytes)
+    }
+
+    /// Reads what the worker may write and has to itself (`VmData`), in bytes.
+    #[must_use]
+    pub fn data_bytes(&self) -> Option<u64> {
+        self.pid().and_then(platform::data_bytes)
+    }
+
+    /// Limits what the worker may allocate in all, in bytes; where that cannot be limited nothing
+    /// happens.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn limit_data(&self, bytes: u64) -> std::io::Result<()> {
+        match self.pid() {
+            Some(pid) => platform::limit_data(pid, bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the last lines the worker wrote to its standard error.
+    #[must_use]
+    pub fn last_words(&self) -> Vec<String> {
+        match &self.life {
+            Life::Process(process) => process.last_words().lines().map(str::to_owned).collect(),
+            Life::Thread(_) => Vec::new(),
+        }
     }
 
     pub(super) fn leash(&self) -> Leash {

@@ -15,6 +15,8 @@ pub struct Request {
     pub inputs: Vec<Tensor>,
     /// Monotonic time by which nobody waits for the answer any more.
     pub deadline: Instant,
+    /// The id under which the caller and the log know it, if it has one.
+    pub id: Option<Arc<str>>,
 }
 
 /// What comes back for one request.
@@ -40,8 +42,11 @@ pub(super) struct Job {
     pub(super) rows: usize,
     pub(super) enqueued: Instant,
     pub(super) deadline: Instant,
-    /// Losses of workers this request was part of.
+    pub(super) id: Option<Arc<str>>,
+    /// Workers that were lost by their own doing while they ran this request.
     pub(super) losses: u32,
+    /// Workers that were lost otherwise while they ran it.
+    pub(super) accidents: u32,
     /// Never shares a batch again: it was part of one that was lost or that failed.
     pub(super) alone: bool,
     pub(super) reply: oneshot::Sender<Result<Inference, ServeError>>,
@@ -61,11 +66,28 @@ impl Job {
             rows,
             enqueued: now,
             deadline: request.deadline,
+            id: request.id,
             losses: 0,
+            accidents: 0,
             alone: false,
             reply,
         };
         (job, answer)
+    }
+
+    /// Returns its id, if it has one.
+    pub(super) fn id(&self) -> Option<String> {
+        self.id.as_deref().map(str::to_owned)
+    }
+
+    /// Tells whether a worker has been lost while it ran this.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.losses + self.accidents > 0
+    }
+
+    /// Returns how often it has been sent, the present time included.
+    pub(super) fn attempts(&self) -> u32 {
+        self.losses + self.accidents + 1
     }
 
     /// Tells whether anybody still waits for the answer.

@@ -9,12 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::oneshot;
+use impetus_engine::{Loaded, Tensor};
+use impetus_supervision::Healing;
+use tokio::sync::{Notify, Semaphore, oneshot};
 
+use super::budget::BudgetRule;
+use super::description::Description;
 use super::job::{Inference, Job, Request};
 use super::ledger::{Ledger, LinkId};
+use super::loss::Loss;
+use super::quarantine::{Quarantine, Suspect};
 use super::queue::{PushError, Queue};
-use super::signature::{Description, Signature};
+use super::signature::Signature;
 use super::state::{self, ModelState, StateFacts, WorkerState, WorkerStatus};
 use super::{ModelStatus, ServeError};
 use crate::outcomes::Outcomes;
@@ -25,7 +31,8 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-pub(super) use place::Place;
+pub(super) use answers::{Recovered, micros};
+pub(super) use place::{Place, Successor};
 
 /// What a model is, before anything has been loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,8 +61,14 @@ pub struct ServingLimits {
     /// Batches a worker may have at a time; the second waits in the worker, so that it never
     /// starves between two.
     pub in_flight: usize,
-    /// Losses of workers a request may be part of before it is answered with an error.
+    /// Workers beyond those that serve, loaded and warm, one of which takes over at once.
+    pub spares: usize,
+    /// Workers that a request may lose by their own doing before it is answered with an error.
     pub retries: u32,
+    /// Workers that it may lose otherwise, killed by somebody else, before it is answered so.
+    pub accident_retries: u32,
+    /// How long one run may take.
+    pub budget: BudgetRule,
     /// The least time a model gets for recovery before it counts as not loaded, however fast its
     /// last load was.
     pub recovery_floor: Duration,
@@ -68,15 +81,37 @@ pub struct ServedModel {
     fingerprint: Fingerprint,
     problem: Option<String>,
     limits: ServingLimits,
-    outcomes: Arc<Outcomes>,
+    commons: Arc<Commons>,
     pub(super) queue: Queue,
     pub(super) ledger: Ledger,
     pub(super) places: Vec<Place>,
+    /// As many permits as workers serve: a spare takes over by getting one.
+    pub(super) active: Arc<Semaphore>,
+    /// Told when a caller has gone without its answer.
+    pub(super) deserted: Notify,
     signature: ArcSwapOption<Signature>,
     life: Mutex<Life>,
+    /// The execution budget in microseconds.
+    run_budget: AtomicU64,
     predictions: AtomicU64,
     errors: AtomicU64,
+    losses: [AtomicU64; Loss::KINDS.len()],
+    recycled: AtomicU64,
 }
+
+/// What all models have in common.
+#[derive(Debug)]
+pub struct Commons {
+    /// Where executions are counted.
+    pub outcomes: Arc<Outcomes>,
+    /// The requests that are refused.
+    pub quarantine: Arc<Quarantine>,
+    /// Whether anything is healed at the moment.
+    pub healing: Healing,
+}
+
+/// Tells the links of a model when a caller goes before its answer has come.
+struct Desertion<'a>(Option<&'a ServedModel>);
 
 #[derive(Debug)]
 struct Life {
@@ -85,6 +120,8 @@ struct Life {
     served: bool,
     down_since: Instant,
     last_load: Option<Duration>,
+    /// Resident bytes of the last worker when it was loaded and warm.
+    last_base: Option<u64>,
 }
 
 // === impl ServedModel ===
@@ -92,13 +129,14 @@ struct Life {
 impl ServedModel {
     /// Makes the place for a model; nothing is loaded yet.
     #[must_use]
-    pub fn new(wanted: Wanted, limits: ServingLimits, outcomes: Arc<Outcomes>) -> Self {
+    pub fn new(wanted: Wanted, limits: ServingLimits, commons: Arc<Commons>) -> Self {
         let Wanted {
             spec,
             fingerprint,
             problem,
         } = wanted;
-        let places = (0..limits.workers.max(1))
+        let limits = limits.of(&spec.description);
+        let places = (0..limits.workers + limits.spares)
             .map(|index| Place::new(format!("worker:{}/{index}", spec.name)))
             .collect();
         Self {
@@ -112,14 +150,20 @@ impl ServedModel {
                 served: false,
                 down_since: Instant::now(),
                 last_load: None,
+                last_base: None,
             }),
+            active: Arc::new(Semaphore::new(limits.workers)),
+            deserted: Notify::new(),
+            run_budget: AtomicU64::new(micros(limits.budget.unlearned())),
             predictions: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            losses: Default::default(),
+            recycled: AtomicU64::new(0),
             spec,
             fingerprint,
             problem,
             limits,
-            outcomes,
+            commons,
         }
     }
 
@@ -173,13 +217,23 @@ impl ServedModel {
     /// Takes a request in and returns the channel on which its answer comes.
     ///
     /// # Errors
-    /// The model is not usable, its queue is full, or the inputs do not fit its signature.
+    /// The model is not usable, its queue is full, the inputs do not fit its signature, or they are
+    /// quarantined.
     pub fn submit(
         &self,
         request: Request,
     ) -> Result<oneshot::Receiver<Result<Inference, ServeError>>, ServeError> {
         let signature = self.usable_signature()?;
         let rows = signature.check(&request.inputs)?;
+        let suspect = self.suspect(&request.inputs, request.id.as_deref());
+        if let Some(entry) = self.commons.quarantine.refuses(&suspect) {
+            return Err(ServeError::Quarantined {
+                model: entry.model,
+                fingerprint: entry.fingerprint,
+                cause: entry.reason,
+                expires_in: Duration::from_secs_f64(entry.expires_in_seconds),
+            });
+        }
         let (job, answer) = Job::new(request, rows, Instant::now());
         match self.queue.push(job) {
             Ok(()) => Ok(answer),
@@ -200,8 +254,12 @@ impl ServedModel {
     pub async fn infer(&self, request: Request) -> Result<Inference, ServeError> {
         let within = request.deadline.saturating_duration_since(Instant::now());
         let answer = self.submit(request)?;
+        let mut desertion = Desertion(Some(self));
         match tokio::time::timeout(within, answer).await {
-            Ok(Ok(result)) => result,
+            Ok(Ok(result)) => {
+                desertion.0 = None;
+                result
+            }
             // The job was dropped unanswered: it had passed its deadline in the queue.
             Ok(Err(_)) | Err(_) => {
                 self.count_failures(1);
@@ -218,17 +276,12 @@ impl ServedModel {
     pub fn state(&self) -> ModelState {
         let places: Vec<_> = self.places.iter().map(Place::read).collect();
         let life = self.life();
-        let ready = places
-            .iter()
-            .filter(|p| p.state == WorkerState::Ready)
-            .count();
+        let count = |state| places.iter().filter(|p| p.state == state).count();
         state::fold(StateFacts {
-            workers: places.len(),
-            ready,
-            loading: places
-                .iter()
-                .filter(|p| p.state == WorkerState::Loading)
-                .count(),
+            workers: self.limits.workers,
+            ready: count(WorkerState::Ready),
+            loading: count(WorkerState::Loading),
+            warming: count(WorkerState::Warming),
             unloading: life.unloading,
             served: life.served,
             failed: self.problem.is_some() || places.iter().any(|p| p.load_error.is_some()),
@@ -282,11 +335,45 @@ impl ServedModel {
             required,
             queued: self.queued(),
             memory_bytes: workers.iter().filter_map(|w| w.resident_bytes).sum(),
+            spares: self.limits.spares,
             workers,
             last_load_ms: last_load.map(|load| load.as_secs_f64() * 1e3),
             predictions: self.predictions.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
+            run_budget_ms: self.run_budget().as_secs_f64() * 1e3,
+            losses: self
+                .losses()
+                .map(|(kind, count)| (kind.to_owned(), count))
+                .collect(),
+            recycled: self.recycled(),
         }
+    }
+
+    /// Returns how many workers were lost, by the kind of loss.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self
+            .losses
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        Loss::KINDS.into_iter().zip(counts)
+    }
+
+    /// Returns how many workers made room for a fresh one because of their memory.
+    #[must_use]
+    pub fn recycled(&self) -> u64 {
+        self.recycled.load(Ordering::Relaxed)
+    }
+
+    /// Returns the switch by which healing is paused.
+    #[must_use]
+    pub fn healing(&self) -> &Healing {
+        &self.commons.healing
+    }
+
+    /// Returns how long one run may take.
+    #[must_use]
+    pub fn run_budget(&self) -> Duration {
+        Duration::from_micros(self.run_budget.load(Ordering::Relaxed))
     }
 
     /// Takes the model out: refuses new requests and answers those that wait.
@@ -297,12 +384,67 @@ impl ServedModel {
         }
     }
 
-    /// Reports that a worker has loaded the model, `took` after its start.
-    pub(super) fn loaded(&self, signature: Signature, took: Duration) {
-        self.signature.store(Some(Arc::new(signature)));
+    /// Reports that a worker has loaded the model, `took` after its start; a worker that was
+    /// loaded ahead took no time that anybody could wait for.
+    pub(super) fn loaded(&self, loaded: &Loaded, took: Option<Duration>) {
+        let budget = self.limits.budget.learn(loaded, self.limits.max_batch);
+        self.run_budget.store(micros(budget), Ordering::Relaxed);
+        self.signature
+            .store(Some(Arc::new(Signature::from(loaded))));
         let mut life = self.life();
         life.served = true;
-        life.last_load = Some(took);
+        life.last_load = took.or(life.last_load);
+    }
+
+    /// Returns what the last worker had when it was loaded and warm.
+    pub(super) fn last_base(&self) -> Option<u64> {
+        self.life().last_base
+    }
+
+    /// Remembers what a worker has when it is loaded and warm.
+    pub(super) fn note_base(&self, bytes: u64) {
+        self.life().last_base = Some(bytes);
+    }
+
+    /// Counts a lost worker.
+    pub(super) fn note_loss(&self, loss: &Loss) {
+        let kinds = Loss::KINDS.iter().zip(&self.losses);
+        for (_, count) in kinds.filter(|(kind, _)| **kind == loss.kind()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a worker that makes room for a fresh one.
+    pub(super) fn note_recycled(&self) {
+        self.recycled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells whether another worker than the one at `index` is ready and takes no requests yet.
+    pub(super) fn has_standby(&self, index: usize) -> bool {
+        let mut others = self.places.iter().enumerate().filter(|(i, _)| *i != index);
+        others.any(|(_, place)| {
+            let place = place.read();
+            place.state == WorkerState::Ready && place.standby
+        })
+    }
+
+    /// Returns how many workers have not been given their share of memory yet.
+    pub(super) fn unmeasured(&self) -> usize {
+        let places = self.places.iter();
+        places.filter(|place| place.read().memory.is_none()).count()
+    }
+
+    pub(super) fn suspect<'a>(
+        &'a self,
+        inputs: &'a [Tensor],
+        request_id: Option<&'a str>,
+    ) -> Suspect<'a> {
+        Suspect {
+            model: &self.spec.name,
+            version: &self.spec.version,
+            inputs,
+            request_id,
+        }
     }
 
     /// Reports that a worker stopped serving; the clock of recovery runs from the moment the last
@@ -347,6 +489,7 @@ impl ServedModel {
         }
     }
 
+    /// Returns for how long a model that lost its last worker counts as recovering.
     fn recovery_budget(&self, last_load: Option<Duration>) -> Duration {
         let load = last_load.unwrap_or_default();
         (load + load / 2).max(self.limits.recovery_floor)
@@ -354,5 +497,28 @@ impl ServedModel {
 
     fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl ServingLimits ===
+
+impl ServingLimits {
+    /// Returns the bounds of one model: these, but for what its description says otherwise.
+    #[must_use]
+    pub fn of(mut self, description: &Description) -> Self {
+        self.workers = description.workers.unwrap_or(self.workers).max(1);
+        self.spares = description.spares.unwrap_or(self.spares);
+        self.budget.fixed = description.budgets.run.or(self.budget.fixed);
+        self
+    }
+}
+
+// === impl Desertion ===
+
+impl Drop for Desertion<'_> {
+    fn drop(&mut self) {
+        if let Some(model) = self.0 {
+            model.deserted.notify_waiters();
+        }
     }
 }

@@ -1,15 +1,21 @@
 //! The first words with a worker, up to the point where it serves or has said why it cannot.
+//!
+//! Each step has a deadline of its own: the hello, reading the model, its first run. A worker that
+//! is lost or silent on the way is handed back with the failure, so that whoever asked for it can
+//! look at it before it is gone.
 
 use std::path::Path;
 use std::time::Duration;
 
 use impetus_engine::link::{self, Limits, LinkError, Received, Receiver, Sender};
 use impetus_engine::protocol::ToWorker;
-use impetus_engine::{Arena, EngineError, RuntimeInfo};
-
+use impetus_engine::{Arena, EngineError, LoadSpec, Loaded, RuntimeInfo};
 use thiserror::Error;
 
-use super::host::{HostError, WorkerHost};
+use super::host::{HostError, HostedWorker, WorkerHost};
+use super::memory::{Measured, NoRoom, WorkerMemory};
+use super::model::ServedModel;
+use super::worker::Workshop;
 
 /// How long a worker gets to say hello.
 pub(super) const HELLO_WITHIN: Duration = Duration::from_secs(10);
@@ -67,8 +73,188 @@ pub(crate) enum OpenError {
     Link(#[from] LinkError),
     #[error(transparent)]
     Engine(EngineError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
+}
+
+/// A worker that is to be opened.
+pub(super) struct Opening<'a> {
+    pub(super) model: &'a ServedModel,
+    pub(super) shop: &'a Workshop,
+    /// Under which name its memory is claimed.
+    pub(super) claim: &'a str,
+    pub(super) generation: u64,
+    /// Told of each step as it begins.
+    pub(super) step: &'a dyn Fn(Step<'_>),
+}
+
+/// How far opening has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step<'a> {
+    /// The worker runs and is being greeted.
+    Started(&'a HostedWorker),
+    /// It reads the model.
+    Loading,
+    /// It runs the model for the first time.
+    Warming,
+}
+
+/// A worker that could serve.
+pub(super) struct Opened {
+    pub(super) worker: HostedWorker,
+    pub(super) sender: Sender,
+    pub(super) receiver: Receiver,
+    pub(super) loaded: Loaded,
+    pub(super) memory: Option<WorkerMemory>,
+}
+
+/// A worker that could not, if there was one.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) worker: Option<HostedWorker>,
+    pub(super) what: &'static str,
+    pub(super) error: OpenError,
+}
+
+// === impl Opening ===
+
+impl Opening<'_> {
+    /// Opens a worker: starts it, greets it, has the model loaded and warmed up, and sets its limits
+    /// of memory.
+    pub(super) async fn open(&self) -> Result<Opened, Failed> {
+        let room = self.claim_memory().map_err(|error| Failed {
+            worker: None,
+            what: "load the model",
+            error: error.into(),
+        })?;
+        let worker = self.shop.host.spawn(HELLO_WITHIN).await;
+        let worker = worker.map_err(|error| Failed {
+            worker: None,
+            what: "start a worker",
+            error: error.into(),
+        })?;
+        (self.step)(Step::Started(&worker));
+        match self.converse(&worker, room).await {
+            Ok((sender, receiver, loaded, memory)) => Ok(Opened {
+                worker,
+                sender,
+                receiver,
+                loaded,
+                memory,
+            }),
+            Err((what, error)) => Err(Failed {
+                worker: Some(worker),
+                what,
+                error,
+            }),
+        }
+    }
+
+    async fn converse(
+        &self,
+        worker: &HostedWorker,
+        room: Option<u64>,
+    ) -> Result<(Sender, Receiver, Loaded, Option<WorkerMemory>), (&'static str, OpenError)> {
+        let (sender, mut receiver) = self
+            .link(worker, room)
+            .map_err(|error| ("open the link", error.into()))?;
+        within(HELLO_WITHIN, greet(&sender, &mut receiver, self.generation))
+            .await
+            .map_err(|error| ("greet the worker", error))?;
+        (self.step)(Step::Loading);
+        let load_within = self.shop.settings.load_within(self.model);
+        within(load_within, self.read_model(&sender, &mut receiver))
+            .await
+            .map_err(|error| ("load the model", error))?;
+        (self.step)(Step::Warming);
+        let warm_up_within = self.shop.settings.warm_up_within(self.model);
+        let loaded = within(warm_up_within, warmed_up(&mut receiver))
+            .await
+            .map_err(|error| ("warm the model up", error))?;
+        let memory = self
+            .limit_memory(worker)
+            .map_err(|error| ("load the model", error.into()))?;
+        Ok((sender, receiver, loaded, memory))
+    }
+
+    fn link(
+        &self,
+        worker: &HostedWorker,
+        room: Option<u64>,
+    ) -> std::io::Result<(Sender, Receiver)> {
+        if let (Some(room), Some(data)) = (room, worker.data_bytes()) {
+            worker.limit_data(data.saturating_add(room))?;
+        }
+        let limits = self.shop.settings.link;
+        link::split(worker.socket()?, Arena::new(&limits)?, limits)
+    }
+
+    async fn read_model(&self, sender: &Sender, receiver: &mut Receiver) -> Result<(), OpenError> {
+        let (spec, settings) = (self.model.spec(), &self.shop.settings);
+        sender
+            .send(&ToWorker::Load(LoadSpec {
+                model: spec.name.clone(),
+                version: spec.version.clone(),
+                path: spec.path.clone(),
+                intra_threads: settings.threads,
+                warm_up: true,
+                runtime: settings.runtime.clone(),
+                self_check_every: settings.self_check_every,
+            }))
+            .await?;
+        loop {
+            match receiver.next().await? {
+                Received::RuntimeReady(runtime) => self.shop.catalog.runtime_loaded(runtime),
+                Received::Warming => return Ok(()),
+                Received::LoadFailed(error) => return Err(OpenError::Engine(error)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns how much the worker may allocate before it has been measured; `None` where a worker
+    /// has no memory of its own.
+    fn claim_memory(&self) -> Result<Option<u64>, NoRoom> {
+        if !self.shop.host.isolates() {
+            return Ok(None);
+        }
+        let (spec, expected) = (self.model.spec(), self.model.last_base());
+        let room = self.shop.memory.admit(self.claim, spec.bytes, expected)?;
+        Ok(Some(room))
+    }
+
+    fn limit_memory(&self, worker: &HostedWorker) -> Result<Option<WorkerMemory>, NoRoom> {
+        let (Some(resident), Some(data)) = (worker.resident_bytes(), worker.data_bytes()) else {
+            return Ok(None);
+        };
+        self.model.note_base(resident);
+        let link = &self.shop.settings.link;
+        let measured = Measured {
+            resident,
+            data,
+            shared: 2 * (link.slots * link.slot_bytes) as u64,
+            headroom: self.model.spec().description.memory.headroom,
+        };
+        let planned = self.model.unmeasured();
+        let memory = self.shop.memory.settle(self.claim, measured, planned)?;
+        if let Err(error) = worker.limit_data(memory.data_limit_bytes) {
+            tracing::warn!(%error, "the worker's memory could not be limited, it is only watched");
+        }
+        Ok(Some(memory))
+    }
+}
+
+/// Waits for the end of the first run.
+async fn warmed_up(receiver: &mut Receiver) -> Result<Loaded, OpenError> {
+    loop {
+        match receiver.next().await? {
+            Received::Loaded(loaded) => return Ok(loaded),
+            Received::LoadFailed(error) => return Err(OpenError::Engine(error)),
+            _ => {}
+        }
+    }
 }
 
 pub(super) async fn within<T>(
@@ -82,11 +268,7 @@ pub(super) async fn within<T>(
 
 /// Exchanges greetings; the link refuses a worker of another build, so that a binary replaced on
 /// disk is never mixed with the one that runs.
-pub(super) async fn greet(
-    sender: &Sender,
-    receiver: &mut Receiver,
-    generation: u64,
-) -> Result<(), OpenError> {
+async fn greet(sender: &Sender, receiver: &mut Receiver, generation: u64) -> Result<(), OpenError> {
     sender.send(&ToWorker::hello(generation)).await?;
     loop {
         if let Received::Hello { .. } = receiver.next().await? {

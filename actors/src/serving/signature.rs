@@ -1,11 +1,10 @@
-//! What a model expects and what its description says about it.
+//! What a model expects.
 //!
 //! Requests are held against the signature before they are queued, so that the client's mistakes
 //! are answered at once, name the input, and cost no worker's time.
 
 use impetus_engine::tensor::check_inputs;
 use impetus_engine::{Dim, EngineError, Loaded, Tensor, TensorSpec, TensorView};
-use serde::{Deserialize, Serialize};
 
 /// The inputs and outputs of a loaded model.
 #[derive(Debug, Clone)]
@@ -16,85 +15,6 @@ pub struct Signature {
     pub outputs: Vec<TensorSpec>,
     /// Whether requests may be stacked along the first dimension.
     pub batches: bool,
-}
-
-/// The optional description beside a model's file, `model.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Description {
-    /// Name; the folder's name when absent, and the same when given.
-    pub name: Option<String>,
-    /// Version; `1` when absent.
-    pub version: Option<String>,
-    /// What the model does; informative.
-    pub task: Option<String>,
-    /// Names of the classes, in the order of the output.
-    #[serde(default)]
-    pub labels: Vec<String>,
-    /// Labels that mean "nothing is wrong".
-    #[serde(default)]
-    pub defect_free_labels: Vec<String>,
-    /// How images become tensors; without it the model takes numbers only.
-    pub image: Option<ImageInput>,
-}
-
-/// How a picture becomes the model's input.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImageInput {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Order of the colours.
-    #[serde(default)]
-    pub channels: Channels,
-    /// Order of the dimensions.
-    #[serde(default)]
-    pub layout: Layout,
-    /// Each 8-bit sample is multiplied with this first.
-    #[serde(default = "one_255th")]
-    pub scale: f32,
-    /// Then this is subtracted, one number per colour.
-    #[serde(default = "zeros")]
-    pub mean: [f32; 3],
-    /// Then it is divided by this, one number per colour.
-    #[serde(default = "ones")]
-    pub std: [f32; 3],
-}
-
-/// Order of the colours in a tensor made from a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Channels {
-    /// Red, green, blue.
-    #[default]
-    Rgb,
-    /// Blue, green, red.
-    Bgr,
-}
-
-/// Order of the dimensions in a tensor made from a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// Colour, row, column.
-    #[default]
-    Chw,
-    /// Row, column, colour.
-    Hwc,
-}
-
-fn one_255th() -> f32 {
-    1.0 / 255.0
-}
-
-fn zeros() -> [f32; 3] {
-    [0.0; 3]
-}
-
-fn ones() -> [f32; 3] {
-    [1.0; 3]
 }
 
 // === impl Signature ===

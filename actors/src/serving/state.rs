@@ -1,9 +1,12 @@
 //! The states a model and its workers can be in, and the rule that folds one from the other.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::memory::WorkerMemory;
 
 /// The state of a model as `/api/models/list` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +70,9 @@ pub enum WorkerState {
     Down,
     /// Reads the model.
     Loading,
-    /// Serves.
+    /// Runs it on a sample for the first time.
+    Warming,
+    /// Serves, or stands by where it is a spare.
     Ready,
 }
 
@@ -82,8 +87,12 @@ pub struct WorkerStatus {
     pub generation: u64,
     /// Process id; absent while there is none and in thread isolation.
     pub pid: Option<u32>,
+    /// Whether it is loaded and warm and waits for another one to fail.
+    pub standby: bool,
     /// Resident memory in bytes, where it could be read.
     pub resident_bytes: Option<u64>,
+    /// What it may take, once it has been measured.
+    pub memory: Option<WorkerMemory>,
     /// Batches it has been sent and has not answered.
     pub in_flight: usize,
     /// Idle self-checks it has passed.
@@ -109,6 +118,8 @@ pub struct ModelStatus {
     pub required: bool,
     /// Requests waiting for a worker.
     pub queued: usize,
+    /// How many of its workers stand by for the others.
+    pub spares: usize,
     /// Its workers.
     pub workers: Vec<WorkerStatus>,
     /// Resident memory of all its workers in bytes.
@@ -119,14 +130,22 @@ pub struct ModelStatus {
     pub predictions: u64,
     /// Executions that failed.
     pub errors: u64,
+    /// How long one run may take, in milliseconds.
+    pub run_budget_ms: f64,
+    /// Workers that were lost, by how.
+    pub losses: BTreeMap<String, u64>,
+    /// Workers that made room for a fresh one because of their memory.
+    pub recycled: u64,
 }
 
 /// What the fold of a model's state needs to know.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StateFacts {
+    /// How many workers are to serve; spares beyond that number are not missed.
     pub(super) workers: usize,
     pub(super) ready: usize,
     pub(super) loading: usize,
+    pub(super) warming: usize,
     pub(super) unloading: bool,
     /// Whether a worker has ever served.
     pub(super) served: bool,
@@ -146,7 +165,7 @@ pub(super) fn fold(facts: StateFacts) -> ModelState {
     if facts.unloading {
         return ModelState::Unloading;
     }
-    if facts.ready == facts.workers && facts.workers > 0 {
+    if facts.ready >= facts.workers && facts.workers > 0 {
         return ModelState::Ready;
     }
     if facts.ready > 0 {
@@ -162,7 +181,9 @@ pub(super) fn fold(facts: StateFacts) -> ModelState {
             ModelState::Failed
         };
     }
-    if facts.loading > 0 {
+    if facts.warming > 0 {
+        ModelState::Warming
+    } else if facts.loading > 0 {
         ModelState::Loading
     } else {
         ModelState::Absent
@@ -178,6 +199,7 @@ mod tests {
             workers: 2,
             ready: 0,
             loading: 0,
+            warming: 0,
             unloading: false,
             served: false,
             failed: false,

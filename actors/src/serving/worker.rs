@@ -1,29 +1,37 @@
 //! The actor that looks after one worker: its incarnation is the worker's process.
 //!
-//! It starts the process, greets it, has the model loaded, and then only watches: the end of the
-//! link, the time the oldest batch has been out, the silence of an idle worker. Whatever ends the
+//! It opens the process, and then only watches: the end of the link, the word of the judge that a
+//! run has overrun its budget, the silence of an idle worker, its memory. Whatever ends the
 //! incarnation ends the process, and a process that an abandoned incarnation left behind is killed
 //! by the next one. The supervisor decides whether and when there is a next one.
+//!
+//! When a worker is lost, this is where it is found out how, before what it ran is sent again:
+//! whether that speaks against a request depends on it. An end that is not the worker's doing, or
+//! that a suspected request brought about, is excused and charged to nobody.
+
+mod ending;
+mod recycling;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use impetus_engine::link::{self, Limits, LinkError, Received, Receiver, Sender};
-use impetus_engine::protocol::ToWorker;
-use impetus_engine::{Arena, LoadSpec, Loaded};
-use impetus_supervision::{Actor, ActorError, Context, Message, StatusReport};
-use tracing::{info, warn};
+use impetus_engine::link::Limits;
+use impetus_supervision::{Actor, ActorError, ActorId, Context, Message, StatusReport};
+use tracing::info;
 
 use super::dispatch::Link;
 use super::host::{HostedWorker, WorkerHost};
 use super::ledger::LinkId;
-use super::model::ServedModel;
-use super::opening::{HELLO_WITHIN, OpenError, REAP_WITHIN, greet, within};
-use super::signature::Signature;
+use super::loss::Loss;
+use super::memory::{MemoryGuard, OutOfMemory, WorkerMemory};
+use super::model::{ServedModel, Successor};
+use super::opening::{HELLO_WITHIN, Opened, Opening, REAP_WITHIN, Step};
 use super::{Catalog, WorkerState};
+use crate::archive::Archive;
+use crate::heartbeat::BoardSource;
 
-/// Added to the time between two signs of life of an idle worker before it counts as dead.
-const SILENCE_MARGIN: Duration = Duration::from_secs(10);
+/// How often a worker's memory and silence are looked at.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What every worker of every model is started with.
 #[derive(Debug, Clone)]
@@ -32,16 +40,33 @@ pub struct WorkerSettings {
     pub runtime: std::path::PathBuf,
     /// Threads inside one run.
     pub threads: usize,
-    /// How long reading a model may take, process start and warm-up included.
+    /// How long reading a model may take, the start of its runtime included.
     pub load_timeout: Duration,
-    /// How long a batch may be out.
-    pub run_timeout: Duration,
+    /// How long its first run may take.
+    pub warm_up_timeout: Duration,
     /// How often an idle worker checks itself.
     pub self_check_every: Duration,
     /// How long an orderly stop waits for batches that are out.
     pub stop_within: Duration,
     /// Bounds of the link.
     pub link: Limits,
+}
+
+/// What all workers' actors work with.
+#[derive(Debug)]
+pub struct Workshop {
+    /// Where workers are started.
+    pub host: Arc<dyn WorkerHost>,
+    /// The table of models, which is told of the runtime.
+    pub catalog: Arc<Catalog>,
+    /// What workers are started with.
+    pub settings: WorkerSettings,
+    /// Who may take how much memory.
+    pub memory: Arc<MemoryGuard>,
+    /// Where it is kept how workers ended.
+    pub forensics: Option<Archive>,
+    /// Where events are noted.
+    pub board: BoardSource,
 }
 
 /// What a worker's actor is told.
@@ -54,11 +79,35 @@ pub enum WorkerMsg {
         /// Why.
         reason: String,
     },
+    /// A run has overrun its budget.
+    Overdue(Overrun),
+    /// A worker has been loaded that can take this one's place, or could not.
+    Successor {
+        /// The incarnation that asked for it.
+        generation: u64,
+        /// Why there is none, if so.
+        failure: Option<String>,
+    },
+}
+
+/// A run that has overrun its budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overrun {
+    /// The incarnation whose worker it is.
+    pub generation: u64,
+    /// For how long the run has been going on.
+    pub age: Duration,
+    /// How long it may.
+    pub budget: Duration,
 }
 
 impl Message for WorkerMsg {
     fn label(&self) -> &'static str {
-        "link ended"
+        match self {
+            Self::LinkEnded { .. } => "link ended",
+            Self::Overdue(_) => "run overdue",
+            Self::Successor { .. } => "successor",
+        }
     }
 }
 
@@ -66,12 +115,48 @@ impl Message for WorkerMsg {
 pub struct ModelWorker {
     model: Arc<ServedModel>,
     index: usize,
-    host: Arc<dyn WorkerHost>,
-    catalog: Arc<Catalog>,
-    settings: Arc<WorkerSettings>,
+    shop: Arc<Workshop>,
     generation: u64,
     worker: Option<HostedWorker>,
     link: Option<Link>,
+    memory: Option<WorkerMemory>,
+    /// How often the kernel had killed for want of memory when this one began.
+    out_of_memory: OutOfMemory,
+    /// A fresh worker is being loaded to take its place.
+    succession: bool,
+}
+
+// === impl WorkerSettings ===
+
+impl WorkerSettings {
+    /// Returns how long reading this model may take.
+    pub(crate) fn load_within(&self, model: &ServedModel) -> Duration {
+        let budgets = &model.spec().description.budgets;
+        budgets.load.unwrap_or(self.load_timeout)
+    }
+
+    /// Returns how long its first run may take.
+    pub(crate) fn warm_up_within(&self, model: &ServedModel) -> Duration {
+        let budgets = &model.spec().description.budgets;
+        budgets.warm_up.unwrap_or(self.warm_up_timeout)
+    }
+
+    /// Returns how long a worker may take to open, everything included.
+    pub(crate) fn open_within(&self, model: &ServedModel) -> Duration {
+        HELLO_WITHIN * 2 + self.load_within(model) + self.warm_up_within(model) + REAP_WITHIN * 2
+    }
+}
+
+// === impl Workshop ===
+
+impl Workshop {
+    /// Adds a line to the history of an actor.
+    fn note(&self, actor: &str, message: String) {
+        match self.board.get() {
+            Some(board) => board.note(&ActorId::from(actor), message),
+            None => info!(actor, "{message}"),
+        }
+    }
 }
 
 // === impl ModelWorker ===
@@ -79,22 +164,17 @@ pub struct ModelWorker {
 impl ModelWorker {
     /// Makes the actor for the worker at place `index` of `model`.
     #[must_use]
-    pub fn new(
-        model: Arc<ServedModel>,
-        index: usize,
-        host: Arc<dyn WorkerHost>,
-        catalog: Arc<Catalog>,
-        settings: Arc<WorkerSettings>,
-    ) -> Self {
+    pub fn new(model: Arc<ServedModel>, index: usize, shop: Arc<Workshop>) -> Self {
         Self {
             model,
             index,
-            host,
-            catalog,
-            settings,
+            shop,
             generation: 0,
             worker: None,
             link: None,
+            memory: None,
+            out_of_memory: OutOfMemory::read(),
+            succession: false,
         }
     }
 
@@ -104,132 +184,115 @@ impl ModelWorker {
             left_behind.end();
         }
         // What older incarnations had out and nobody collected.
-        self.model
-            .recover(self.index, self.generation.saturating_sub(1));
-        ctx.progress("start worker", HELLO_WITHIN + REAP_WITHIN);
-        let worker = self
-            .host
-            .spawn(HELLO_WITHIN)
-            .await
-            .map_err(ActorError::failed)?;
-        let leash = worker.leash();
-        self.model.places[self.index].write(self.generation, |place| place.hold(leash));
-        let limits = self.settings.link;
-        let socket = worker.socket().map_err(ActorError::failed)?;
-        self.worker = Some(worker);
-        let arena = Arena::new(&limits).map_err(ActorError::failed)?;
-        let (sender, mut receiver) =
-            link::split(socket, arena, limits).map_err(ActorError::failed)?;
-
-        let greeted = within(HELLO_WITHIN, greet(&sender, &mut receiver, self.generation));
-        greeted
-            .await
-            .map_err(|error| self.refused("greet the worker", error))?;
-        ctx.progress("load model", self.settings.load_timeout + REAP_WITHIN);
-        let loading = self.load(&sender, &mut receiver);
-        let loaded = match within(self.settings.load_timeout, loading).await {
-            Ok(loaded) => loaded,
-            Err(OpenError::Link(LinkError::Lost { reason })) => {
-                let reason = format!("the worker was lost while it loaded the model: {reason}");
-                self.note_load_error(&reason);
-                return Err(self.lost(reason).await);
-            }
-            Err(error) => return Err(self.refused("load the model", error)),
+        let before = self.generation.saturating_sub(1);
+        self.model.recover(self.index, before, &Loss::Unknown);
+        if let Some(opened) = self.take_over() {
+            return self.serve(ctx, opened, None);
+        }
+        ctx.progress("open worker", self.shop.settings.open_within(&self.model));
+        let step = |step: Step<'_>| self.show(step);
+        let opening = Opening {
+            model: &self.model,
+            shop: &self.shop,
+            claim: self.name(),
+            generation: self.generation,
+            step: &step,
         };
-        self.serves(&loaded, began.elapsed());
-        let link = Link::new(
-            Arc::clone(&self.model),
-            self.link_id(),
-            ctx.fence(),
-            ctx.myself(),
-        );
-        ctx.spawn(link.clone().write(sender));
-        ctx.spawn(link.clone().read(receiver));
-        self.link = Some(link);
-        Ok(())
-    }
-
-    async fn load(&self, sender: &Sender, receiver: &mut Receiver) -> Result<Loaded, OpenError> {
-        let spec = self.model.spec();
-        sender
-            .send(&ToWorker::Load(LoadSpec {
-                model: spec.name.clone(),
-                version: spec.version.clone(),
-                path: spec.path.clone(),
-                intra_threads: self.settings.threads,
-                warm_up: true,
-                runtime: self.settings.runtime.clone(),
-                self_check_every: self.settings.self_check_every,
-            }))
-            .await?;
-        loop {
-            match receiver.next().await? {
-                Received::RuntimeReady(runtime) => self.catalog.runtime_loaded(runtime),
-                Received::Loaded(loaded) => return Ok(loaded),
-                Received::LoadFailed(error) => return Err(OpenError::Engine(error)),
-                _ => {}
-            }
+        match opening.open().await {
+            Ok(opened) => self.serve(ctx, opened, Some(began.elapsed())),
+            Err(failed) => Err(self.never_served(failed).await),
         }
     }
 
-    fn serves(&self, loaded: &Loaded, took: Duration) {
-        self.model.loaded(Signature::from(loaded), took);
-        let resident = self.worker.as_ref().and_then(HostedWorker::resident_bytes);
+    /// Takes the worker that the incarnation before has had loaded, if it still runs.
+    fn take_over(&mut self) -> Option<Opened> {
+        let Successor {
+            mut worker,
+            link,
+            loaded,
+            memory,
+        } = self.model.places[self.index].take_successor()?;
+        self.shop
+            .memory
+            .pass_on(&self.successor_claim(), self.name());
+        if !worker.is_running() {
+            return None;
+        }
+        self.show(Step::Started(&worker));
+        let (sender, receiver) = link.resume().ok()?;
+        Some(Opened {
+            worker,
+            sender,
+            receiver,
+            loaded,
+            memory,
+        })
+    }
+
+    /// Shows on the worker's place how far opening has come.
+    fn show(&self, step: Step<'_>) {
+        self.model.places[self.index].write(self.generation, |place| match step {
+            Step::Started(worker) => place.hold(worker.leash()),
+            Step::Loading => place.state = WorkerState::Loading,
+            Step::Warming => place.state = WorkerState::Warming,
+        });
+    }
+
+    fn serve(
+        &mut self,
+        ctx: &Context<Self>,
+        opened: Opened,
+        took: Option<Duration>,
+    ) -> Result<(), ActorError> {
+        let Opened {
+            worker,
+            sender,
+            receiver,
+            loaded,
+            memory,
+        } = opened;
+        self.model.loaded(&loaded, took);
+        let resident = worker.resident_bytes();
         self.model.places[self.index].write(self.generation, |place| {
             place.state = WorkerState::Ready;
+            // Until it gets its turn, which it does at once unless there are spares.
+            place.standby = true;
             place.heard = Some(Instant::now());
             place.resident_bytes = resident;
+            place.memory = memory;
             place.load_error = None;
             place.last_loss = None;
         });
         info!(
             model = %self.model.spec().name,
             version = %self.model.spec().version,
-            pid = self.worker.as_ref().and_then(HostedWorker::pid),
-            load_ms = took.as_secs_f64() * 1e3,
+            pid = worker.pid(),
+            load_ms = took.map_or(0.0, |took| took.as_secs_f64() * 1e3),
+            run_budget_ms = self.model.run_budget().as_secs_f64() * 1e3,
             "worker serves"
         );
+        self.worker = Some(worker);
+        self.memory = memory;
+        let link = Link::new(
+            Arc::clone(&self.model),
+            self.link_id(),
+            ctx.fence(),
+            ctx.myself(),
+        );
+        ctx.spawn(link.clone().judge(sender.clone()));
+        ctx.spawn(link.clone().write(sender));
+        ctx.spawn(link.clone().read(receiver));
+        self.link = Some(link);
+        Ok(())
     }
 
-    /// Kills what is left of the worker, waits for its end and says how it came.
-    async fn lost(&mut self, reason: String) -> ActorError {
-        self.take_down(Some(&reason));
-        let Some(mut worker) = self.worker.take() else {
-            return ActorError::Failed(reason);
-        };
-        // A worker that died has ended already or is about to; one that only closed its socket or
-        // broke the protocol is ended here.
-        let ended = match worker.ended(Duration::from_millis(20)).await {
-            Some(ended) => Some(ended),
-            None => {
-                worker.kill();
-                worker.ended(REAP_WITHIN).await
-            }
-        };
-        match ended {
-            Some(mut lost) => {
-                lost.detail.get_or_insert(reason);
-                ActorError::ProcessLost(lost)
-            }
-            None => ActorError::Failed(format!("{reason}; its process has not ended")),
-        }
+    /// Returns the actor's name, under which its memory is claimed.
+    fn name(&self) -> &str {
+        self.model.places[self.index].actor()
     }
 
-    fn refused(&mut self, what: &str, error: OpenError) -> ActorError {
-        let reason = match error {
-            OpenError::Engine(error) => error.to_string(),
-            error => format!("could not {what}: {error}"),
-        };
-        self.note_load_error(&reason);
-        self.take_down(None);
-        self.worker = None;
-        ActorError::Failed(reason)
-    }
-
-    fn note_load_error(&self, reason: &str) {
-        self.model.places[self.index].write(self.generation, |place| {
-            place.load_error = Some(reason.to_owned());
-        });
+    fn successor_claim(&self) -> String {
+        format!("{}+", self.name())
     }
 
     fn link_id(&self) -> LinkId {
@@ -239,34 +302,19 @@ impl ModelWorker {
         }
     }
 
-    fn take_down(&self, reason: Option<&str>) {
-        self.model.places[self.index].write(self.generation, |place| {
-            place.state = WorkerState::Down;
-            place.let_go();
-            if let Some(reason) = reason {
-                place.last_loss = Some(reason.to_owned());
-            }
-        });
-        self.model.note_down();
-    }
-
-    /// Judges the worker by the time its oldest batch has been out and, when it is idle, by its
-    /// silence.
-    fn overdue(&self) -> Option<String> {
-        if let Some(out) = self.model.ledger.oldest(self.link_id()) {
-            let budget = self.settings.run_timeout;
-            return (out > budget).then(|| {
-                format!(
-                    "a batch was out for {:.1} s of {:.1} s",
-                    out.as_secs_f64(),
-                    budget.as_secs_f64()
-                )
-            });
+    /// Judges an idle worker by its silence.
+    fn silence(&self) -> Option<Loss> {
+        if self.model.ledger.batches_on(self.link_id()) > 0 {
+            return None;
         }
         let silent = self.model.places[self.index].read().silent_for()?;
-        let limit = self.settings.self_check_every * 2 + SILENCE_MARGIN;
-        (silent > limit)
-            .then(|| format!("idle worker was silent for {:.1} s", silent.as_secs_f64()))
+        let limit = self.shop.settings.self_check_every * 2 + self.model.run_budget();
+        (silent > limit).then(|| {
+            Loss::Hang(format!(
+                "the idle worker was silent for {:.1} s",
+                silent.as_secs_f64()
+            ))
+        })
     }
 }
 
@@ -278,51 +326,54 @@ impl Actor for ModelWorker {
         self.open(ctx).await
     }
 
-    async fn handle(&mut self, msg: WorkerMsg, _ctx: &mut Context<Self>) -> Result<(), ActorError> {
-        let WorkerMsg::LinkEnded { generation, reason } = msg;
-        if generation != self.generation {
-            return Ok(());
+    async fn handle(&mut self, msg: WorkerMsg, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+        match msg {
+            WorkerMsg::LinkEnded { generation, reason } if generation == self.generation => {
+                Err(self.lost(ctx, reason).await)
+            }
+            WorkerMsg::Overdue(overrun) if overrun.generation == self.generation => {
+                Err(self.end(ctx, Loss::Hang(overrun.to_string())).await)
+            }
+            WorkerMsg::Successor {
+                generation,
+                failure,
+            } if generation == self.generation => {
+                self.succeed(ctx, failure);
+                Ok(())
+            }
+            // Word of an incarnation that is over.
+            _ => Ok(()),
         }
-        Err(self.lost(reason).await)
     }
 
-    async fn tick(&mut self, _ctx: &mut Context<Self>) -> Result<(), ActorError> {
-        if let Some(reason) = self.overdue() {
-            warn!(model = %self.model.spec().name, %reason, "worker hangs, killing it");
-            if let Some(worker) = &self.worker {
-                worker.kill();
-            }
-            return Err(self.lost(reason).await);
-        }
+    async fn tick(&mut self, ctx: &mut Context<Self>) -> Result<(), ActorError> {
         let resident = self.worker.as_ref().and_then(HostedWorker::resident_bytes);
         self.model.places[self.index].write(self.generation, |place| {
             place.resident_bytes = resident;
         });
+        if self.model.healing().paused_for().is_some() {
+            return Ok(());
+        }
+        if let Some(loss) = self.silence().or_else(|| self.too_large(resident)) {
+            return Err(self.end(ctx, loss).await);
+        }
+        self.recycle_if_large(ctx, resident);
         Ok(())
     }
 
     async fn stopping(&mut self, ctx: &mut Context<Self>) {
-        let deadline = Instant::now() + self.settings.stop_within;
-        ctx.progress("finish batches", self.settings.stop_within + REAP_WITHIN);
-        if let Some(link) = &self.link {
-            link.stop_taking();
-        }
-        let id = self.link_id();
-        while self.model.ledger.batches_on(id) > 0 && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        self.take_down(None);
-        if let Some(mut worker) = self.worker.take() {
-            worker.kill();
-            let _ = worker.ended(REAP_WITHIN).await;
-        }
+        let within = self.shop.settings.stop_within;
+        ctx.progress("finish batches", within + REAP_WITHIN);
+        self.stop_in_order(Instant::now() + within).await;
     }
 
     fn status(&self) -> StatusReport {
         let place = self.model.places[self.index].read();
         let (score, note) = match place.state {
+            WorkerState::Ready if place.standby => (100, Some("stands by".to_owned())),
             WorkerState::Ready => (100, None),
             WorkerState::Loading => (60, Some("loading".to_owned())),
+            WorkerState::Warming => (60, Some("warming up".to_owned())),
             WorkerState::Down => (0, place.load_error.or(place.last_loss)),
         };
         let mut report = StatusReport {
@@ -334,5 +385,29 @@ impl Actor for ModelWorker {
             report.details.insert("pid".to_owned(), pid.to_string());
         }
         report
+    }
+}
+
+impl Drop for ModelWorker {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link {
+            link.stop_taking();
+        }
+        // Nothing is left here when the end was found out about; after a panic nobody knows more.
+        self.model
+            .recover(self.index, self.generation, &Loss::Unknown);
+    }
+}
+
+// === impl Overrun ===
+
+impl std::fmt::Display for Overrun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "a run took {:.2} s, its budget is {:.2} s",
+            self.age.as_secs_f64(),
+            self.budget.as_secs_f64()
+        )
     }
 }

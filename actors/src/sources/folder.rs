@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use thiserror::Error;
 
 use crate::serving::ModelSpec;
-use crate::serving::signature::Description;
+use crate::serving::description::Description;
 
 /// The file that makes a folder a model.
 pub const MODEL_FILE: &str = "model.onnx";
@@ -122,6 +122,9 @@ fn read_description(name: &str, file: &Path) -> Result<Description, String> {
     };
     let description: Description = toml::from_str(&text)
         .map_err(|error| format!("{} is not understood: {}", file.display(), error.message()))?;
+    if let Some(problem) = description.problem() {
+        return Err(format!("{} cannot hold: {problem}", file.display()));
+    }
     match &description.name {
         Some(other) if other != name => Err(format!(
             "{} says name = {other:?}, but its folder is {name:?}: make them the same",

@@ -94,6 +94,29 @@ impl Backoff {
         })
     }
 
+    /// Returns the same backoff between other bounds; `None` leaves one as it is.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use impetus_supervision::Backoff;
+    ///
+    /// let hasty = Backoff::default().between(None, Some(Duration::from_millis(200)))?;
+    /// assert_eq!(hasty.delay(9), Duration::from_millis(200));
+    /// # Ok::<(), impetus_supervision::InvalidBackoff>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidBackoff::MinAboveMax`] when the bounds that result contradict each other.
+    pub fn between(
+        self,
+        min: Option<Duration>,
+        max: Option<Duration>,
+    ) -> Result<Self, InvalidBackoff> {
+        let (min, max) = (min.unwrap_or(self.min), max.unwrap_or(self.max));
+        Self::try_new(min, max, self.jitter, self.reset_after)
+    }
+
     /// Returns the delay before restart number `restart` in a row (1 = the first, which is immediate), without jitter.
     ///
     /// ```

@@ -17,6 +17,7 @@ use crate::{ActorId, ExitReason, Strategy};
 
 mod group;
 mod member;
+mod pause;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -139,25 +140,6 @@ impl Decider {
         self.leaks_have_room = have_room;
     }
 
-    /// Tells whether what has ended may be started again.
-    pub(crate) fn set_heals(&mut self, heals: bool) {
-        self.heals = heals;
-    }
-
-    /// Returns true when nothing but the pause of healing keeps the child down, or will once its time has come.
-    pub(crate) fn is_held(&self, key: Key) -> bool {
-        let in_group = self.group.as_ref().is_some_and(|group| group.halts(key));
-        self.find(key).is_some_and(|member| {
-            let waits = match member.phase {
-                Phase::BackingOff { .. } | Phase::Failed { .. } => true,
-                Phase::Down => in_group,
-                Phase::Queued => member.tried,
-                _ => false,
-            };
-            waits && !self.may_restart(member)
-        })
-    }
-
     /// Returns when something falls due by itself.
     ///
     /// What was due already and is still there waits for something else, a stop for instance, and not for time.
@@ -212,6 +194,9 @@ impl Decider {
             return;
         }
         if toll == Toll::Excused {
+            if !self.heals {
+                self.orders.push_back(Order::NoteHeld(key));
+            }
             self.schedule(key, now, now);
             return;
         }
@@ -412,11 +397,6 @@ impl Decider {
             member.asked = false;
             self.orders.push_back(Order::Launch(key));
         }
-    }
-
-    /// Healing may start the child again, or somebody has asked for it.
-    fn may_restart(&self, member: &Member) -> bool {
-        self.heals || member.asked
     }
 
     fn set_phase(&mut self, key: Key, phase: Phase) {

@@ -103,8 +103,28 @@ fn verdict(report: &Report, width: Option<usize>) -> String {
         let line = format!("! {}", one_line(&reason));
         text.push_str(&flow(&[Cell::new(line, style)], None));
     }
+    for switch in switches(report) {
+        text.push_str(&flow(&[Cell::new(format!("! {switch}"), warning())], None));
+    }
     text.push_str(&flow(&headline(report), width));
     text
+}
+
+/// Returns what an operator has switched and not switched back.
+fn switches(report: &Report) -> Vec<String> {
+    let mut switches = Vec::new();
+    if let Some(healing) = report.healing.as_ref().filter(|h| h.paused == Some(true)) {
+        let left = healing.resumes_in_seconds.map(ago);
+        let until = left.map(|left| format!(" (for another {left})"));
+        let until = until.unwrap_or_default();
+        switches.push(format!(
+            "healing is paused{until}: what falls is not started again"
+        ));
+    }
+    if report.drained == Some(true) {
+        switches.push("drained by an operator: not ready, serving on".to_owned());
+    }
+    switches
 }
 
 /// Returns what the server says about why it is not healthy, the components' own reasons included.

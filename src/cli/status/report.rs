@@ -33,6 +33,10 @@ pub struct Report {
     #[serde(deserialize_with = "lenient")]
     pub(super) phase: Option<String>,
     #[serde(deserialize_with = "lenient")]
+    pub(super) drained: Option<bool>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) healing: Option<Healing>,
+    #[serde(deserialize_with = "lenient")]
     pub(super) reason: Option<String>,
     #[serde(deserialize_with = "lenient_list")]
     pub(super) reasons: Vec<String>,
@@ -142,6 +146,15 @@ pub(super) struct PreviousRun {
     pub(super) last_seen_at: Option<String>,
 }
 
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Healing {
+    #[serde(deserialize_with = "lenient")]
+    pub(super) paused: Option<bool>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) resumes_in_seconds: Option<f64>,
+}
+
 // === impl Report ===
 
 impl Report {
@@ -184,7 +197,7 @@ impl Component {
 }
 
 /// Reads a value where it is of the expected kind, and nothing otherwise.
-fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(super) fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: for<'a> Deserialize<'a>,
@@ -193,7 +206,7 @@ where
     Ok(T::deserialize(value).ok())
 }
 
-fn lenient_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(super) fn lenient_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: for<'a> Deserialize<'a>,

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Report, endpoint, render};
+use super::events::History;
+use super::fetch::{EVENTS, STATUS, endpoint};
+use super::{Report, render};
 
 const HEALTHY: &str = include_str!("fixtures/healthy.json");
 const FAILING: &str = include_str!("fixtures/failing.json");
@@ -138,6 +140,75 @@ fn an_address_may_be_given_in_any_of_its_usual_forms() {
         "http://127.0.0.1:8081/",
         whole,
     ] {
-        assert_eq!(endpoint(base), whole, "{base}");
+        assert_eq!(endpoint(base, STATUS), whole, "{base}");
+        let events = "http://127.0.0.1:8081/api/health/events";
+        assert_eq!(endpoint(base, EVENTS), events, "{base}");
     }
+}
+
+const EVENTS_JSON: &str = include_str!("fixtures/events.json");
+
+fn told(history: &Value, width: Option<usize>) -> String {
+    let history = History::read(history).expect("a history");
+    anstream::adapter::strip_str(&history.render(width)).to_string()
+}
+
+#[test]
+fn a_history_is_one_event_a_line_with_its_time_and_its_age() {
+    insta::assert_snapshot!(told(&parsed(EVENTS_JSON), Some(130)));
+}
+
+#[test]
+fn a_narrow_terminal_gets_the_history_without_its_dates() {
+    insta::assert_snapshot!(told(&parsed(EVENTS_JSON), Some(80)));
+}
+
+#[test]
+fn the_colours_of_events_go_by_kind() {
+    let text = History::read(&parsed(EVENTS_JSON)).unwrap().render(None);
+    assert!(text.contains("\u{1b}[31mfailed"), "{text}");
+    assert!(text.contains("\u{1b}[33mbacking off"), "{text}");
+    assert!(text.contains("\u{1b}[32mrestarted"), "{text}");
+}
+
+#[test]
+fn what_is_strange_in_a_history_costs_only_itself() {
+    let history = json!({
+        "timestamp": 7,
+        "events": [
+            {"seq": "x", "at": "yesterday", "actor": 1, "generation": "two", "kind": "later_kind"},
+            "no event",
+            {"actor": "a\u{1b}[2J", "message": "first\nsecond"}
+        ]
+    });
+    insta::assert_snapshot!(told(&history, None), @r"
+    TIME       ACTOR  EVENT       MESSAGE
+    yesterday         later kind
+               a [2J              first second
+    ");
+    assert!(History::read(&json!({"error": "there is no actor named \"x\""})).is_none());
+    assert_eq!(told(&json!({"events": []}), None), "no events\n");
+}
+
+#[test]
+fn a_switch_that_an_operator_has_thrown_is_said_next_to_the_verdict() {
+    let mut report = parsed(HEALTHY);
+    report["healing"] = json!({"paused": true, "resumes_in_seconds": 583.2});
+    report["drained"] = json!(true);
+    let text = drawn(&report, Some(150));
+    let end: Vec<&str> = text.lines().rev().take(3).collect();
+    assert_eq!(
+        end[1..],
+        [
+            "! drained by an operator: not ready, serving on",
+            "! healing is paused (for another 9m 43s): what falls is not started again",
+        ],
+        "{text}"
+    );
+    report["healing"] = json!({"paused": false, "resumes_in_seconds": null});
+    report["drained"] = json!(false);
+    assert_eq!(
+        drawn(&report, Some(150)),
+        drawn(&parsed(HEALTHY), Some(150))
+    );
 }

@@ -182,6 +182,27 @@ fn status_says_exactly_what_is_wrong() {
 }
 
 #[test]
+fn what_an_operator_has_switched_is_in_the_status() {
+    let facts = Facts {
+        drained: true,
+        healing_paused: Some(Duration::from_millis(90_500)),
+        ..healthy_facts()
+    };
+    let status = serde_json::to_value(status_of(&facts, 0, Exhibits::default())).unwrap();
+    assert_eq!(
+        (&status["drained"], &status["healing"]),
+        (
+            &json!(true),
+            &json!({"paused": true, "resumes_in_seconds": 90.5})
+        )
+    );
+    assert_eq!(
+        (&status["status"], &status["phase"]),
+        (&json!("healthy"), &json!("serving"))
+    );
+}
+
+#[test]
 fn every_alias_repeats_its_check_and_one_of_nothing_is_left_out() {
     let rules = rules();
     let aliases = BTreeMap::from([

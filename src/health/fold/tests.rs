@@ -253,6 +253,28 @@ fn readiness_ends_with_the_first_step_towards_the_end_and_stays_away() {
 }
 
 #[test]
+fn a_drained_server_is_unready_for_that_reason_alone_and_alive_and_well() {
+    let facts = Facts {
+        drained: true,
+        ..healthy_facts()
+    };
+    assert_eq!(against(&facts), ["drained: by an operator"]);
+    assert_eq!(reason_of(&facts), None);
+    assert_eq!(overall(&facts, &rules()).grade, Grade::Healthy);
+}
+
+#[test]
+fn a_pause_of_healing_is_no_verdict() {
+    let facts = Facts {
+        healing_paused: Some(60 * SECOND),
+        ..healthy_facts()
+    };
+    assert!(against(&facts).is_empty());
+    assert_eq!(reason_of(&facts), None);
+    assert_eq!(overall(&facts, &rules()).grade, Grade::Healthy);
+}
+
+#[test]
 fn all_that_speaks_against_readiness_is_said_at_once() {
     let facts = Facts {
         phase: Phase::Draining,

@@ -30,14 +30,17 @@ impl World {
             error_gate: ErrorRateGate::new(rule),
         };
         let sources = Sources {
+            healing: Healing::new(Arc::clone(&clock)),
             clock,
             board: Arc::new(OnceLock::new()),
             pulse: Arc::default(),
             edge: Arc::new(EdgeStamps::new(1)),
             lifecycle: Arc::default(),
+            drain: Arc::default(),
             catalog: Some(Arc::clone(&catalog)),
             required_models: Vec::new(),
             outcomes: Arc::clone(&outcomes),
+            memory: None,
             resources: Resources::default(),
             predlog: None,
             previous_run: None,

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use actix_web::http::StatusCode;
 use image::imageops::FilterType;
 use image::{ImageError, ImageFormat, ImageReader, Limits, RgbImage};
-use impetus_actors::serving::signature::{Channels, ImageInput, Layout};
+use impetus_actors::serving::description::{Channels, ImageInput, Layout};
 
 use super::ApiError;
 

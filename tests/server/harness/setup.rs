@@ -40,6 +40,17 @@ impl Setup {
         Self::in_dir(dir)
     }
 
+    /// Adds one of the models in `tests/models`, with more lines for its description.
+    pub fn with_killer(self, name: &str, description: &str) -> Self {
+        let target = self.dir.path().join("models").join(name);
+        copy_folder(&repo().join("tests/models").join(name), &target);
+        let file = target.join("model.toml");
+        let own = fs::read_to_string(&file).unwrap();
+        // Keys before tables: what is added may be either.
+        fs::write(&file, format!("{description}\n{own}")).unwrap();
+        self
+    }
+
     /// A server on a folder that another one has used.
     pub fn in_dir(dir: Arc<TempDir>) -> Self {
         let mut setup = Self {

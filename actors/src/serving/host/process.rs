@@ -23,6 +23,7 @@ use impetus_supervision::{ProcessEnd, ProcessLost};
 use tokio::sync::oneshot;
 
 use super::platform::{self, Process};
+use super::stderr::Tail;
 use super::{HostError, HostedWorker, Life, WorkerHost};
 
 /// Requests that may wait for the spawning thread.
@@ -47,6 +48,7 @@ enum Order {
 pub(super) struct WorkerProcess {
     process: Arc<Process>,
     end: Option<ProcessEnd>,
+    last_words: Tail,
     reaper: Sender<Order>,
 }
 
@@ -147,18 +149,24 @@ impl Spawner {
 
     fn try_spawn(&self) -> io::Result<HostedWorker> {
         let (stream, theirs) = UnixStream::pair()?;
-        let child = Command::new(&self.program)
+        let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .env("ORT_DISABLE_TELEMETRY", "1")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()?;
-        let process = WorkerProcess {
+        let stderr = child.stderr.take().map(OwnedFd::from);
+        let mut process = WorkerProcess {
             process: Arc::new(Process::new(&child)?),
             end: None,
+            last_words: Tail::default(),
             reaper: self.reaper.clone(),
         };
+        if let Some(stderr) = stderr {
+            // When this fails the process is ended by its drop.
+            process.last_words = Tail::follow(stderr)?;
+        }
         Ok(HostedWorker {
             stream,
             life: Life::Process(process),
@@ -177,8 +185,14 @@ impl WorkerProcess {
         self.process.kill();
     }
 
+    pub(super) fn last_words(&self) -> String {
+        self.last_words.text()
+    }
+
     pub(super) fn is_running(&mut self) -> bool {
-        self.end = self.process.try_reap();
+        if self.end.is_none() {
+            self.end = self.process.try_reap();
+        }
         self.end.is_none()
     }
 

@@ -4,42 +4,98 @@
 //! is run again without a limit.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use impetus_engine::{EngineError, Tensor, TensorError};
 
 use super::super::job::{Inference, Job};
-use super::super::ledger::InFlight;
+use super::super::ledger::{InFlight, LinkId};
+use super::super::loss::Loss;
+use super::super::quarantine::Fingerprint;
 use super::super::{Fault, ServeError};
 use super::ServedModel;
+
+/// What became of the requests of a lost worker.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::serving) struct Recovered {
+    /// How many there were.
+    pub(in crate::serving) requests: usize,
+    /// Whether the one that ran was alone in the worker because it was suspected already.
+    pub(in crate::serving) under_suspicion: bool,
+    /// Those that are refused from now on.
+    pub(in crate::serving) quarantined: Vec<Fingerprint>,
+}
 
 // === impl ServedModel ===
 
 impl ServedModel {
-    /// Collects what was out over the links of `worker` up to `generation` and sends it again or,
-    /// after too many losses, answers it.
-    pub(in crate::serving) fn recover(&self, worker: usize, generation: u64) -> usize {
+    /// Collects what was out over the links of `worker` up to `generation` and sends it again or
+    /// answers it.
+    ///
+    /// Only the batch that was running can have been the worker's end: its members run again alone,
+    /// and the one that was alone already is refused for good if there is evidence. The batches
+    /// behind it never began; they go back as they were.
+    pub(in crate::serving) fn recover(
+        &self,
+        worker: usize,
+        generation: u64,
+        loss: &Loss,
+    ) -> Recovered {
+        let mut recovered = Recovered::default();
         let mut again = Vec::new();
-        let mut lost = 0;
+        let mut running = true;
         for batch in self.ledger.collect(worker, generation) {
-            for mut job in batch.jobs {
-                lost += 1;
-                job.losses += 1;
-                job.alone = true;
-                if job.losses > self.limits.retries {
-                    self.count_failures(1);
-                    let attempts = job.losses;
-                    let model = self.spec.name.clone();
-                    let _ = job
-                        .reply
-                        .send(Err(ServeError::WorkerLost { model, attempts }));
+            recovered.requests += batch.jobs.len();
+            let suspected = batch.sent.is_some() && std::mem::take(&mut running);
+            if !suspected {
+                again.extend(batch.jobs);
+                continue;
+            }
+            recovered.under_suspicion = batch.alone;
+            for job in batch.jobs {
+                if batch.alone && loss.is_evidence() {
+                    recovered.quarantined.push(self.quarantine(job, loss));
                 } else {
-                    again.push(job);
+                    again.extend(self.lost_once_more(job, loss));
                 }
             }
         }
         self.requeue(again);
-        lost
+        recovered
+    }
+
+    /// Counts a loss against a request; answers it when that was one too many.
+    fn lost_once_more(&self, mut job: Job, loss: &Loss) -> Option<Job> {
+        job.alone = true;
+        if loss.is_evidence() {
+            job.losses += 1;
+        } else {
+            job.accidents += 1;
+        }
+        let limits = &self.limits;
+        if job.losses <= limits.retries && job.accidents <= limits.accident_retries {
+            return Some(job);
+        }
+        self.count_failures(1);
+        let attempts = job.losses + job.accidents;
+        let model = self.spec.name.clone();
+        self.refuse(job, ServeError::WorkerLost { model, attempts });
+        None
+    }
+
+    /// Refuses a request that has killed the worker it was alone with, now and from now on.
+    fn quarantine(&self, job: Job, loss: &Loss) -> Fingerprint {
+        let suspect = self.suspect(&job.inputs, job.id.as_deref());
+        let fingerprint = self.commons.quarantine.enter(&suspect, loss);
+        self.count_failures(1);
+        let error = ServeError::Quarantined {
+            model: self.spec.name.clone(),
+            fingerprint,
+            cause: loss.to_string(),
+            expires_in: self.commons.quarantine.expires_after(),
+        };
+        self.refuse(job, error);
+        fingerprint
     }
 
     /// Answers a batch that has been executed.
@@ -59,14 +115,16 @@ impl ServedModel {
             }
         };
         self.predictions.fetch_add(size as u64, Ordering::Relaxed);
-        self.outcomes.succeeded(size as u64);
+        self.commons.outcomes.succeeded(size as u64);
         for job in batch.jobs {
             let inference = Inference {
                 outputs: shares.next().unwrap_or_default(),
                 run_micros,
-                queue_micros: micros(batch.sent.saturating_duration_since(job.enqueued)),
+                queue_micros: batch.sent.map_or(0, |sent| {
+                    micros(sent.saturating_duration_since(job.enqueued))
+                }),
                 batch: size,
-                attempts: job.losses + 1,
+                attempts: job.attempts(),
             };
             // Nobody listening is no failure: the caller stopped waiting.
             let _ = job.reply.send(Ok(inference));
@@ -82,11 +140,22 @@ impl ServedModel {
             return;
         }
         for job in batch.jobs {
+            if !job.is_wanted(Instant::now()) {
+                // Given up by its caller, and perhaps ended early for that: nobody's failure.
+                continue;
+            }
             let error = ServeError::Engine(error.clone());
             if error.fault() == Fault::Execution {
                 self.count_failures(1);
             }
             let _ = job.reply.send(Err(error));
+        }
+    }
+
+    /// Gives a batch back that was never sent.
+    pub(in crate::serving) fn give_back(&self, link: LinkId, id: u64) {
+        if let Some(batch) = self.ledger.settle(link, id) {
+            self.requeue(batch.jobs);
         }
     }
 
@@ -104,7 +173,7 @@ impl ServedModel {
 
     pub(super) fn count_failures(&self, failures: u64) {
         self.errors.fetch_add(failures, Ordering::Relaxed);
-        self.outcomes.failed(failures);
+        self.commons.outcomes.failed(failures);
     }
 }
 
@@ -144,6 +213,7 @@ fn cut(output: &Tensor, rows: std::ops::Range<usize>) -> Result<Tensor, TensorEr
     )
 }
 
-fn micros(duration: Duration) -> u64 {
+/// Returns a duration in microseconds.
+pub(in crate::serving) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

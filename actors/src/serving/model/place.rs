@@ -6,13 +6,28 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::host::Leash;
+use impetus_engine::Loaded;
+use impetus_engine::link::Parked;
+
+use super::super::host::{HostedWorker, Leash};
+use super::super::memory::WorkerMemory;
 use super::super::state::{WorkerState, WorkerStatus};
 
 #[derive(Debug)]
 pub(in crate::serving) struct Place {
     actor: String,
     inner: Mutex<PlaceState>,
+    /// A worker that is loaded and warm and takes the place with the next incarnation.
+    successor: Mutex<Option<Successor>>,
+}
+
+/// A worker that was loaded beside the one it replaces.
+#[derive(Debug)]
+pub(in crate::serving) struct Successor {
+    pub(in crate::serving) worker: HostedWorker,
+    pub(in crate::serving) link: Parked,
+    pub(in crate::serving) loaded: Loaded,
+    pub(in crate::serving) memory: Option<WorkerMemory>,
 }
 
 /// A copy of what is known of a worker.
@@ -22,6 +37,12 @@ pub(in crate::serving) struct PlaceState {
     pub(in crate::serving) state: WorkerState,
     pub(in crate::serving) pid: Option<u32>,
     pub(in crate::serving) resident_bytes: Option<u64>,
+    /// Loaded and warm, and not taking requests: another one serves.
+    pub(in crate::serving) standby: bool,
+    /// What it may take, once it has been measured.
+    pub(in crate::serving) memory: Option<WorkerMemory>,
+    /// When a worker here last made room for a fresh one because of its memory.
+    pub(in crate::serving) recycled: Option<Instant>,
     pub(in crate::serving) self_checks: u64,
     /// When the worker was last heard of; set anew by each incarnation.
     pub(in crate::serving) heard: Option<Instant>,
@@ -39,7 +60,26 @@ impl Place {
         Self {
             actor,
             inner: Mutex::default(),
+            successor: Mutex::default(),
         }
+    }
+
+    /// Leaves a worker for the next incarnation; one that was left before is ended.
+    pub(in crate::serving) fn leave(&self, successor: Successor) {
+        let mut place = self
+            .successor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *place = Some(successor);
+    }
+
+    /// Takes the worker that was left.
+    pub(in crate::serving) fn take_successor(&self) -> Option<Successor> {
+        let mut place = self
+            .successor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        place.take()
     }
 
     pub(in crate::serving) fn actor(&self) -> &str {
@@ -62,6 +102,8 @@ impl Place {
         inner.state = WorkerState::Loading;
         inner.pid = None;
         inner.resident_bytes = None;
+        inner.memory = None;
+        inner.standby = false;
         inner.heard = None;
         left_behind
     }
@@ -97,6 +139,8 @@ impl PlaceState {
         self.leash = None;
         self.pid = None;
         self.resident_bytes = None;
+        self.memory = None;
+        self.standby = false;
     }
 
     pub(in crate::serving) fn silent_for(&self) -> Option<Duration> {
@@ -109,7 +153,9 @@ impl PlaceState {
             state: self.state,
             generation: self.generation,
             pid: self.pid,
+            standby: self.standby,
             resident_bytes: self.resident_bytes,
+            memory: self.memory,
             in_flight,
             self_checks: self.self_checks,
         }

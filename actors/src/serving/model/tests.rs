@@ -4,11 +4,14 @@
 use std::time::{Duration, Instant};
 
 use impetus_engine::{DType, Dim, EngineError, RuntimeInfo, Tensor, TensorSpec};
-use impetus_supervision::SystemClock;
+use impetus_supervision::{Clock, Healing, SystemClock};
 use proptest::prelude::*;
 
+use super::super::quarantine::QuarantineSettings;
 use super::super::state::WorkerState;
 use super::*;
+
+mod losses;
 
 const ROW: usize = 2;
 
@@ -24,8 +27,17 @@ fn model(limits: ServingLimits) -> Arc<ServedModel> {
         fingerprint: Fingerprint::default(),
         problem: None,
     };
-    let outcomes = Arc::new(Outcomes::new(Arc::new(SystemClock::new())));
-    let model = Arc::new(ServedModel::new(wanted, limits, outcomes));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let commons = Commons {
+        outcomes: Arc::new(Outcomes::new(Arc::clone(&clock))),
+        quarantine: Arc::new(Quarantine::new(QuarantineSettings {
+            capacity: 16,
+            expires_after: Duration::from_secs(3600),
+            bodies: None,
+        })),
+        healing: Healing::new(clock),
+    };
+    let model = Arc::new(ServedModel::new(wanted, limits, Arc::new(commons)));
     let tensor = |name: &str| TensorSpec {
         name: name.to_owned(),
         dtype: DType::F32,
@@ -43,7 +55,7 @@ fn model(limits: ServingLimits) -> Arc<ServedModel> {
             version: "0".to_owned(),
         },
     };
-    model.loaded(Signature::from(&loaded), Duration::from_millis(1));
+    model.loaded(&loaded, Some(Duration::from_millis(1)));
     serve(&model, 0, 1);
     model
 }
@@ -51,10 +63,17 @@ fn model(limits: ServingLimits) -> Arc<ServedModel> {
 fn limits() -> ServingLimits {
     ServingLimits {
         workers: 1,
+        spares: 0,
         queue: 64,
         max_batch: 4,
         in_flight: 2,
         retries: 2,
+        accident_retries: 4,
+        budget: BudgetRule {
+            fixed: None,
+            floor: Duration::from_secs(1),
+            ceiling: Duration::from_secs(10),
+        },
         recovery_floor: Duration::from_secs(60),
     }
 }
@@ -68,13 +87,16 @@ fn request(value: f32) -> Request {
     Request {
         inputs: vec![Tensor::from_f32("x", vec![1, ROW], &[value, value]).unwrap()],
         deadline: Instant::now() + Duration::from_secs(3600),
+        id: Some("r".into()),
     }
 }
 
 /// Takes a batch as a link's writer does.
 fn take(model: &ServedModel, link: LinkId) -> Option<u64> {
     let batch = futures_util::FutureExt::now_or_never(model.queue.take(4))??;
-    Some(model.ledger.enter(link, batch))
+    let id = model.ledger.enter(link, batch);
+    model.ledger.sending(id);
+    Some(id)
 }
 
 /// Answers a batch with its own inputs, as an identity model does.
@@ -90,6 +112,14 @@ fn answer(model: &ServedModel, link: LinkId, id: u64) {
     let shape = vec![batch.jobs.len(), ROW];
     let output = Tensor::try_new("y", DType::F32, shape, rows).unwrap();
     model.complete(batch, vec![output], 7);
+}
+
+fn crash() -> Loss {
+    Loss::Crash("was ended by signal 11".to_owned())
+}
+
+fn outside() -> Loss {
+    Loss::Outside("was ended by signal 9".to_owned())
 }
 
 const LINK: LinkId = LinkId {
@@ -122,8 +152,9 @@ fn a_lost_batch_runs_again_member_by_member_and_in_front_of_the_others() {
         .collect();
     let id = take(&model, LINK).unwrap();
     let late = model.submit(request(9.0)).unwrap();
-    assert_eq!(model.recover(0, 1), 3);
-    assert_eq!(model.recover(0, 1), 0, "nothing is recovered twice");
+    assert_eq!(model.recover(0, 1, &crash()).requests, 3);
+    let again = model.recover(0, 1, &crash());
+    assert_eq!(again, Recovered::default(), "nothing is recovered twice");
     serve(&model, 0, 2);
     let link = LinkId {
         worker: 0,
@@ -145,7 +176,7 @@ fn a_lost_batch_runs_again_member_by_member_and_in_front_of_the_others() {
 fn a_request_that_loses_its_worker_too_often_is_answered_with_that() {
     let model = model(limits());
     let answer_to = model.submit(request(1.0)).unwrap();
-    for generation in 1..=3 {
+    for generation in 1..=5 {
         serve(&model, 0, generation);
         take(
             &model,
@@ -155,11 +186,11 @@ fn a_request_that_loses_its_worker_too_often_is_answered_with_that() {
             },
         )
         .unwrap();
-        model.recover(0, generation);
+        model.recover(0, generation, &outside());
     }
     let error = answer_to.blocking_recv().unwrap().unwrap_err();
     assert!(
-        matches!(error, ServeError::WorkerLost { attempts: 3, .. }),
+        matches!(error, ServeError::WorkerLost { attempts: 5, .. }),
         "{error}"
     );
     assert_eq!(model.status().errors, 1);
@@ -244,7 +275,7 @@ enum Step {
     Take,
     Answer(usize),
     Fail(usize),
-    Lose,
+    Lose(Loss),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -254,7 +285,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Take),
         3 => (0..8_usize).prop_map(Step::Answer),
         1 => (0..8_usize).prop_map(Step::Fail),
-        1 => Just(Step::Lose),
+        1 => prop_oneof![Just(crash()), Just(outside()), Just(Loss::Unknown)].prop_map(Step::Lose),
     ]
 }
 
@@ -286,8 +317,8 @@ proptest! {
                         model.failed(batch, &EngineError::run_failed("no"));
                     }
                 }
-                Step::Lose => {
-                    model.recover(0, generation);
+                Step::Lose(loss) => {
+                    model.recover(0, generation, &loss);
                     generation += 1;
                     serve(&model, 0, generation);
                     // Answers of the old link that come late must not count.
@@ -309,7 +340,11 @@ proptest! {
         for (value, answer) in waiting {
             match answer.blocking_recv() {
                 Ok(Ok(inference)) => prop_assert_eq!(inference.outputs[0].to_f32().unwrap(), [value; ROW]),
-                Ok(Err(ServeError::WorkerLost { .. } | ServeError::Engine(_))) => {}
+                Ok(Err(
+                    ServeError::WorkerLost { .. }
+                    | ServeError::Engine(_)
+                    | ServeError::Quarantined { .. },
+                )) => {}
                 other => prop_assert!(false, "{:?}", other),
             }
         }

@@ -9,7 +9,8 @@ use std::process::Child;
 
 use impetus_supervision::ProcessEnd;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, pidfd_open,
+    pidfd_send_signal, prlimit, waitid,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -80,4 +81,25 @@ pub(in crate::serving::host) fn resident_bytes(pid: u32) -> Option<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Reads what a process may write and has to itself, in bytes: what `RLIMIT_DATA` limits.
+pub(in crate::serving::host) fn data_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmData:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// Limits what a process may allocate. The hard limit stays as it is, so that the soft one can be
+/// raised again without a privilege.
+pub(in crate::serving::host) fn limit_data(pid: u32, bytes: u64) -> io::Result<()> {
+    let maximum = getrlimit(Resource::Data).maximum;
+    let limit = Rlimit {
+        current: Some(maximum.map_or(bytes, |maximum| maximum.min(bytes))),
+        maximum,
+    };
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    prlimit(pid, Resource::Data, limit)?;
+    Ok(())
 }

@@ -76,3 +76,18 @@ pub(in crate::serving::host) fn program() -> io::Result<PathBuf> {
 pub(in crate::serving::host) fn resident_bytes(_pid: u32) -> Option<u64> {
     None
 }
+
+/// Not read here.
+pub(in crate::serving::host) fn data_bytes(_pid: u32) -> Option<u64> {
+    None
+}
+
+/// Does nothing: another process's limits cannot be set here.
+pub(in crate::serving::host) fn limit_data(_pid: u32, _bytes: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// Nothing can be read about a process here.
+pub(in crate::serving) fn autopsy(_pid: u32) -> serde_json::Value {
+    serde_json::Value::Null
+}

@@ -1,0 +1,224 @@
+//! A folder of small files with a cap: what is kept for the person who looks later.
+//!
+//! The disk is on nobody's path. One plain thread writes; who has something to keep hands it over
+//! without waiting, and where too much waits already it is not kept, which is counted. When a file
+//! has been written the oldest ones go until their number and bytes are within the caps again, so a
+//! worker that crashes all night fills no disk. Only files with the archive's own extension are
+//! counted and removed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tracing::warn;
+
+/// Files that may wait to be written.
+const BACKLOG: usize = 32;
+
+/// Where files are kept, and how many.
+#[derive(Debug, Clone)]
+pub struct ArchiveSettings {
+    /// The folder; made when the first file is written.
+    pub dir: PathBuf,
+    /// What its files end with, without the dot.
+    pub extension: &'static str,
+    /// Most files.
+    pub max_files: usize,
+    /// Most bytes of all files together.
+    pub max_bytes: u64,
+}
+
+/// A handle to the archive; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    dir: PathBuf,
+    extension: &'static str,
+    files: Sender<(PathBuf, Vec<u8>)>,
+    missed: Arc<AtomicU64>,
+}
+
+// === impl Archive ===
+
+impl Archive {
+    /// Starts the thread that writes. It ends with the last handle.
+    ///
+    /// # Errors
+    /// The operating system has no thread left.
+    pub fn start(settings: ArchiveSettings) -> io::Result<Self> {
+        let (files, waiting) = bounded(BACKLOG);
+        let archive = Self {
+            dir: settings.dir.clone(),
+            extension: settings.extension,
+            files,
+            missed: Arc::default(),
+        };
+        let missed = Arc::clone(&archive.missed);
+        std::thread::Builder::new()
+            .name("archive".to_owned())
+            .spawn(move || write_all(&settings, &waiting, &missed))?;
+        Ok(archive)
+    }
+
+    /// Has a file written under this name (without extension) and returns where it will lie, or
+    /// `None` when too many wait. An older one of that name is replaced.
+    #[must_use]
+    pub fn keep(&self, name: &str, content: Vec<u8>) -> Option<PathBuf> {
+        let path = self.dir.join(format!("{name}.{}", self.extension));
+        match self.files.try_send((path.clone(), content)) {
+            Ok(()) => Some(path),
+            Err(_) => {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    /// Returns how many files could not be kept, because too many waited or the disk refused.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}
+
+fn write_all(
+    settings: &ArchiveSettings,
+    waiting: &Receiver<(PathBuf, Vec<u8>)>,
+    missed: &AtomicU64,
+) {
+    let mut failing = false;
+    for (path, content) in waiting {
+        let written = write(&path, &content).and_then(|()| prune(settings, &path));
+        match written {
+            Ok(()) => failing = false,
+            Err(error) => {
+                missed.fetch_add(1, Ordering::Relaxed);
+                // Once, until it works again: a full disk is not to fill the log as well.
+                if !std::mem::replace(&mut failing, true) {
+                    warn!(file = %path.display(), %error, "file could not be kept");
+                }
+            }
+        }
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let draft = path.with_extension("tmp");
+    fs::write(&draft, content)
+        .and_then(|()| fs::rename(&draft, path))
+        .inspect_err(|_| {
+            // Half a file helps nobody, and on a full disk it is in the way.
+            let _ = fs::remove_file(&draft);
+        })
+}
+
+/// Removes the oldest files until the caps hold; the newest one stays in any case.
+fn prune(settings: &ArchiveSettings, newest: &Path) -> io::Result<()> {
+    let mut files: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
+    for entry in fs::read_dir(&settings.dir)? {
+        let path = entry?.path();
+        let ours = path.extension().is_some_and(|e| e == settings.extension);
+        if let Ok(meta) = fs::metadata(&path)
+            && ours
+            && path != newest
+        {
+            let changed = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            files.push((changed, path, meta.len()));
+        }
+    }
+    files.sort();
+    let mut bytes = fs::metadata(newest)?.len() + files.iter().map(|file| file.2).sum::<u64>();
+    let mut count = files.len() + 1;
+    for (_, path, len) in files {
+        if count <= settings.max_files && bytes <= settings.max_bytes {
+            break;
+        }
+        fs::remove_file(path)?;
+        count -= 1;
+        bytes = bytes.saturating_sub(len);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(dir: &Path, max_files: usize, max_bytes: u64) -> ArchiveSettings {
+        ArchiveSettings {
+            dir: dir.join("kept"),
+            extension: "json",
+            max_files,
+            max_bytes,
+        }
+    }
+
+    /// Keeps files one after the other, as the thread does.
+    fn keep(settings: &ArchiveSettings, files: &[(&str, usize)]) -> Vec<String> {
+        let (send, waiting) = bounded(files.len());
+        for (name, len) in files {
+            let path = settings.dir.join(format!("{name}.json"));
+            send.send((path, vec![b'x'; *len])).unwrap();
+        }
+        drop(send);
+        write_all(settings, &waiting, &AtomicU64::new(0));
+        let mut left: Vec<String> = fs::read_dir(&settings.dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        left
+    }
+
+    #[test]
+    fn there_are_never_more_files_than_the_cap_and_the_newest_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = keep(
+            &settings(dir.path(), 2, 1 << 20),
+            &[("a", 1), ("b", 1), ("c", 1)],
+        );
+        assert_eq!(left.len(), 2);
+        assert!(left.contains(&"c.json".to_owned()), "{left:?}");
+    }
+
+    #[test]
+    fn bytes_are_capped_and_a_single_large_file_is_kept_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = keep(&settings(dir.path(), 9, 100), &[("a", 60), ("b", 60)]);
+        assert_eq!(left, ["b.json"]);
+        let left = keep(&settings(dir.path(), 9, 100), &[("c", 500)]);
+        assert_eq!(left, ["c.json"]);
+    }
+
+    #[test]
+    fn what_others_put_into_the_folder_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path(), 1, 1 << 20);
+        fs::create_dir_all(&settings.dir).unwrap();
+        fs::write(settings.dir.join("notes.txt"), "mine").unwrap();
+        assert_eq!(
+            keep(&settings, &[("a", 1), ("b", 1)]),
+            ["b.json", "notes.txt"]
+        );
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_counted_and_harms_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(dir.path(), 1, 1);
+        settings.dir = dir.path().join("file/kept");
+        fs::write(dir.path().join("file"), "a file where a folder should be").unwrap();
+        let (send, waiting) = bounded(1);
+        send.send((settings.dir.join("a.json"), vec![1])).unwrap();
+        drop(send);
+        let missed = AtomicU64::new(0);
+        write_all(&settings, &waiting, &missed);
+        assert_eq!(missed.load(Ordering::Relaxed), 1);
+    }
+}

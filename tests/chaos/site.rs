@@ -16,11 +16,10 @@ use crate::harness::{PATIENCE, Server, Setup, copy_folder, repo};
 use crate::schedule::{MODELS, WORKERS, Worker};
 
 /// What differs from the defaults, so that a short run meets many faults.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 4] = [
     // A line for each prediction would be most of what the test keeps in memory.
     ("log_level", "\"info,impetus::http=warn\""),
-    // A hang is found in a second, and a request outlives several of them, as by default.
-    ("models.run_timeout", "\"1s\""),
+    // A hang is found in a second; a request still outlives several of them.
     ("http.request_timeout", "\"10s\""),
     // Every actor falls several times a minute here, for as long as the run lasts. What becomes of
     // one that falls more often than it may is the business of other tests.

@@ -7,9 +7,9 @@ use crate::load::quarters;
 use crate::random::Random;
 use crate::schedule::Killer;
 
-/// What an exploding request asks for, in MiB, half of its peak. Beyond what a worker may have, and
-/// still within what any machine has, should nobody stop it.
-const EXPLOSION: f64 = 400.0;
+/// What an exploding request asks for, in MiB: far beyond what any worker may have. Should nobody
+/// stop it, it is found as a hang before it has written a few GiB.
+const EXPLOSION: f64 = 8192.0;
 /// What any other killer's first number is.
 const MARKER: f64 = 2.0;
 

@@ -11,7 +11,7 @@ use prometheus::{Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Text
 
 use crate::health::fold;
 use crate::health::score::Grade;
-use crate::http::AppState;
+use crate::http::{AppState, Closed};
 
 /// The text formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,7 @@ impl Format {
 pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
     let mut families = Families::default();
     health(state, &mut families)?;
+    edge(state, &mut families)?;
     if state.role().infers() {
         inference(state, &mut families)?;
     }
@@ -126,6 +127,28 @@ fn health(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
         "Mean time to answer a work request over the last 60 s, in milliseconds.",
         latency.as_secs_f64() * 1e3,
     )
+}
+
+fn edge(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
+    out.gauge(
+        "impetus_http_requests_in_flight",
+        "Requests on the main port that are being answered, a scrape on it included.",
+        state.traffic.in_flight() as f64,
+    )?;
+    let closed = IntCounterVec::new(
+        Opts::new(
+            "impetus_http_connections_closed_total",
+            "Connections closed on clients that did not send a body, or take an answer, in time.",
+        ),
+        &["reason"],
+    )?;
+    for reason in Closed::ALL {
+        closed
+            .with_label_values(&[reason.as_str()])
+            .inc_by(state.traffic.closed(reason));
+    }
+    out.add(&closed);
+    Ok(())
 }
 
 fn inference(state: &AppState, out: &mut Families) -> prometheus::Result<()> {

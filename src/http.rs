@@ -4,6 +4,8 @@
 //! serving path; none of them waits for an actor except `POST /log`, whose answer is the commit.
 
 mod admin;
+mod body;
+mod connection;
 pub mod error;
 mod events;
 mod faults;
@@ -14,12 +16,12 @@ mod models;
 mod predict;
 mod predlog;
 mod request;
+mod sending;
 pub mod server;
 mod services;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use actix_web::web;
 use impetus_actors::outcomes::Outcomes;
@@ -56,11 +58,22 @@ pub struct AppState {
     pub faults: Option<FaultKit>,
 }
 
-/// Work requests: how many there were, and how many are being answered.
+/// Work requests: how many there were, how many are being answered, and how many connections were
+/// closed on clients that were too slow.
 #[derive(Debug, Default)]
 pub struct Traffic {
     total: AtomicU64,
     in_flight: AtomicUsize,
+    closed: [AtomicU64; Closed::ALL.len()],
+}
+
+/// Why a connection was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// The body of a request did not come in time.
+    BodyTimeout,
+    /// The answer was not taken in time.
+    WriteTimeout,
 }
 
 // === impl AppState ===
@@ -70,10 +83,6 @@ impl AppState {
     #[must_use]
     pub fn role(&self) -> Role {
         self.config.role
-    }
-
-    fn request_timeout(&self) -> Duration {
-        self.config.http.request_timeout.get()
     }
 }
 
@@ -99,8 +108,34 @@ impl Traffic {
         InFlight(Arc::clone(self))
     }
 
+    /// Returns how many connections were closed for a reason.
+    #[must_use]
+    pub fn closed(&self, reason: Closed) -> u64 {
+        self.closed[reason as usize].load(Ordering::Relaxed)
+    }
+
     fn count_work(&self) {
         self.total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_closed(&self, reason: Closed) {
+        self.closed[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// === impl Closed ===
+
+impl Closed {
+    /// Every reason, in its order.
+    pub const ALL: [Self; 2] = [Self::BodyTimeout, Self::WriteTimeout];
+
+    /// Returns the reason as metrics name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BodyTimeout => "body_timeout",
+            Self::WriteTimeout => "write_timeout",
+        }
     }
 }
 
@@ -127,10 +162,10 @@ pub fn health_routes(config: &mut web::ServiceConfig, state: &AppState) {
 pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
     models::routes(config);
     if state.role().infers() {
-        predict::routes(config, &state.config.http);
+        predict::routes(config);
     }
     if state.predlog.is_some() {
-        predlog::routes(config, &state.config.http);
+        predlog::routes(config);
     }
     if state.faults.is_some() {
         faults::routes(config);

@@ -6,6 +6,7 @@
 
 mod assemble;
 mod banner;
+mod descriptors;
 mod ending;
 mod settings;
 
@@ -63,6 +64,7 @@ pub fn serve(args: ServeArgs) -> Exit {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
+    descriptors::raise_limit();
     match start(began, loaded) {
         Ok(server) => run(server),
         Err(error) => {

@@ -24,13 +24,25 @@ pub struct HttpConfig {
     /// Longest time from the end of a request's head to the first byte of its answer, waiting for a worker included.
     #[schemars(extend("x-min" = "1ms"))]
     pub request_timeout: Period,
-    /// Longest time a client may take to send the head of a request.
-    #[schemars(extend("x-min" = "1ms"))]
+    /// Longest time a client may take to send the head of a request. It is kept by a clock that may be half a second behind.
+    #[schemars(extend("x-min" = "1s"))]
     pub client_header_timeout: Period,
+    /// Longest time from the end of a request's head to the end of its body. A slower client gets 408 and its connection is closed.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub client_body_timeout: Period,
+    /// Longest time between two parts of a request's body. A slower client gets 408 and its connection is closed.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub client_idle_timeout: Period,
+    /// Longest time a client may take to make room for the next part of an answer. A slower client's connection is closed.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub write_timeout: Period,
+    /// How soon a connection is closed whose client is gone without a word, or takes nothing. Asking whether it is there begins after half of it.
+    #[schemars(extend("x-min" = "1s", "x-max" = "12h"))]
+    pub half_open_timeout: Period,
     /// How long an idle connection is kept open. Longer than the idle time of the load balancer in front, or it meets closed connections.
     #[schemars(extend("x-min" = "1ms"))]
     pub keep_alive: Period,
-    /// Most connections open at one time, over all workers. Further ones wait in the backlog.
+    /// Most connections open at one time, over all workers. Further ones wait in the backlog. Each takes two file descriptors.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
     /// Connections that the kernel holds until a worker accepts them.
@@ -66,6 +78,10 @@ impl Default for HttpConfig {
             max_image_pixels: 32 * 1024 * 1024,
             request_timeout: Period::secs(30),
             client_header_timeout: Period::secs(5),
+            client_body_timeout: Period::secs(30),
+            client_idle_timeout: Period::secs(10),
+            write_timeout: Period::secs(30),
+            half_open_timeout: Period::secs(60),
             keep_alive: Period::secs(75),
             max_connections: 10_000,
             backlog: 1024,

@@ -34,6 +34,7 @@ pub(super) fn validate(config: &Config) -> Result<(), Vec<Violation>> {
     findings.check_names(config);
     findings.check_ports(config);
     findings.check_health(config);
+    findings.check_edge(config);
     findings.check_budgets(config);
     match findings.0 {
         none if none.is_empty() => Ok(()),
@@ -173,6 +174,19 @@ impl Findings {
                 self.add(&["health.check_aliases"], message);
             }
         }
+    }
+
+    fn check_edge(&mut self, config: &Config) {
+        let http = &config.http;
+        self.within(
+            ("http.client_idle_timeout", http.client_idle_timeout),
+            ("http.client_body_timeout", http.client_body_timeout),
+        );
+        // Otherwise a client that is slow would be taken for one that is gone.
+        self.within(
+            ("http.write_timeout", http.write_timeout),
+            ("http.half_open_timeout", http.half_open_timeout),
+        );
     }
 
     fn check_budgets(&mut self, config: &Config) {

@@ -214,7 +214,16 @@ fn database(facts: &Facts) -> (u8, Value) {
 
 fn edge(facts: &Facts, rules: &Rules) -> (u8, Value) {
     let late = facts.edge.iter().filter(|age| **age > EDGE_LATE).count();
-    let detail = json!({"workers": facts.edge.len(), "standing_still": late});
+    let ages: Vec<f64> = facts
+        .edge
+        .iter()
+        .map(|age| round(age.as_secs_f64()))
+        .collect();
+    let detail = json!({
+        "workers": facts.edge.len(),
+        "standing_still": late,
+        "ages_seconds": ages,
+    });
     let score = if rules.edge_stalled(facts) {
         0
     } else if late > 0 {

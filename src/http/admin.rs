@@ -1,6 +1,7 @@
 //! `/api/admin`: what the person who is paged may do to a running server.
 //!
-//! Pausing healing to look at what has fallen, taking the server out of traffic, restarting one actor. On the main port
+//! Pausing healing to look at what has fallen, taking the server out of traffic, restarting one actor, letting a request
+//! in again that killed its worker. On the main port
 //! and on the health port alike, because the case for which it exists is the one in which request workers are blocked.
 //!
 //! **Invariant.** Only callers on this machine get here, whatever is asked for, and everything that is done leaves a line
@@ -11,6 +12,7 @@
 
 mod drain;
 mod healing;
+mod quarantine;
 mod restart;
 
 use std::net::SocketAddr;
@@ -45,6 +47,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig, state: &AppState) {
         .wrap(from_fn(from_here))
         .configure(healing::routes)
         .configure(drain::routes)
+        .configure(quarantine::routes)
         .configure(restart::routes);
     config.service(scope);
 }

@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use impetus_supervision::{ActorId, Fault};
 use serde::Deserialize;
 use serde_json::json;
 use tracing::warn;
 
+use super::body::Body;
 use super::error::ApiError;
 use super::{AppState, local};
 use crate::config::Period;
@@ -54,12 +56,12 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 async fn order(
     request: HttpRequest,
     state: web::Data<AppState>,
-    order: web::Json<Order>,
+    body: Body,
 ) -> Result<HttpResponse, ApiError> {
     local::require(&request, "faults can be injected")?;
     let faults = state.faults.as_ref();
     let faults = faults.expect("the route exists only with a fault kit");
-    let order = order.into_inner();
+    let order = read(&request, &body).await?;
     let lasting = order.lasting.map_or(FOR_EVER, Period::get);
     warn!(target = %order.target, fault = ?order.fault, times = order.times, "fault ordered");
     if order.target == "http" {
@@ -88,6 +90,21 @@ async fn order(
     };
     faults.arm(&actor, fault, order.times);
     Ok(HttpResponse::Ok().json(json!({"armed": order.target, "times": order.times})))
+}
+
+/// Reads an order. It has to call itself JSON, which no web page of somebody else's can have a
+/// browser send.
+async fn read(request: &HttpRequest, body: &Body) -> Result<Order, ApiError> {
+    if request.content_type() != "application/json" {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "orders are application/json",
+        ));
+    }
+    serde_json::from_slice(&body.whole().await?).map_err(|error| {
+        ApiError::bad_request("bad_order", format!("the order cannot be read: {error}"))
+    })
 }
 
 /// Blocks the event loop this very handler runs on, as a handler with a bug would.

@@ -9,13 +9,12 @@ mod numbers;
 mod picture;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix_multipart::Multipart;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::middleware::from_fn;
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::TryStreamExt;
 use impetus_actors::serving::signature::Signature;
 use impetus_actors::serving::{Request, ServeError, ServedModel};
@@ -23,9 +22,9 @@ use impetus_engine::{DType, Tensor};
 use serde::Deserialize;
 use tracing::info;
 
+use super::body::Body;
 use super::error::ApiError;
 use super::{AppState, request};
-use crate::config::HttpConfig;
 
 /// Parts a form may have before it is refused.
 const MOST_PARTS: usize = 16;
@@ -42,9 +41,8 @@ enum Kind {
     Form,
 }
 
-pub(super) fn routes(config: &mut web::ServiceConfig, http: &HttpConfig) {
+pub(super) fn routes(config: &mut web::ServiceConfig) {
     let predict = web::resource("/predict")
-        .app_data(web::PayloadConfig::new(http.max_body.as_usize()))
         .wrap(from_fn(request::work))
         .route(web::post().to(predict));
     config.service(predict);
@@ -54,29 +52,30 @@ async fn predict(
     request: HttpRequest,
     state: web::Data<AppState>,
     query: web::Query<PredictQuery>,
-    payload: web::Payload,
+    body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    let deadline = Instant::now() + state.request_timeout();
-    let mut payload = payload.into_inner();
+    let deadline = body.deadline();
     let (model, input) = match kind(&request)? {
         Kind::Json => {
-            let body = whole(&request, &mut payload).await?;
-            let numbers = numbers::parse(&body)?;
+            let numbers = numbers::parse(&body.whole().await?)?;
             let model = find(&state, query.model.as_deref().or(numbers.model.as_deref()))?;
             let input = from_numbers(&model, &numbers.data)?;
             (model, input)
         }
         Kind::Picture => {
-            let body = whole(&request, &mut payload).await?;
+            let picture = body.whole().await?;
             let model = find(&state, query.model.as_deref())?;
-            let input = from_picture(&state, &model, body).await?;
+            let input = from_picture(&state, &model, picture).await?;
             (model, input)
         }
         Kind::Form => {
-            let form = Multipart::new(request.headers(), payload);
-            let body = file_of(form, state.config.http.max_body.as_usize()).await?;
+            let form = Multipart::new(request.headers(), body.clone());
+            let picture = file_of(form)
+                .await
+                .map_err(|error| body.failure().unwrap_or(error))?;
+            body.rest().await?;
             let model = find(&state, query.model.as_deref())?;
-            let input = from_picture(&state, &model, body).await?;
+            let input = from_picture(&state, &model, picture).await?;
             (model, input)
         }
     };
@@ -133,7 +132,7 @@ fn from_numbers(model: &ServedModel, data: &[f32]) -> Result<Tensor, ApiError> {
 async fn from_picture(
     state: &AppState,
     model: &ServedModel,
-    body: web::Bytes,
+    picture: web::Bytes,
 ) -> Result<Tensor, ApiError> {
     let Some(spec) = model.spec().description.image.clone() else {
         let message = format!(
@@ -149,7 +148,7 @@ async fn from_picture(
     signature(model)?;
     let limit = state.config.http.max_image_pixels;
     // Decoding takes milliseconds of CPU: it must not stand still a request worker.
-    let decoded = web::block(move || picture::decode(&body, &spec, limit)).await;
+    let decoded = web::block(move || picture::decode(&picture, &spec, limit)).await;
     let data = decoded.map_err(|_| {
         ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -160,26 +159,8 @@ async fn from_picture(
     from_numbers(model, &data)
 }
 
-/// Reads the whole body within its bound.
-async fn whole(
-    request: &HttpRequest,
-    payload: &mut actix_web::dev::Payload,
-) -> Result<web::Bytes, ApiError> {
-    web::Bytes::from_request(request, payload)
-        .await
-        .map_err(|error| {
-            let status = error.as_response_error().status_code();
-            let code = if status == StatusCode::PAYLOAD_TOO_LARGE {
-                "too_large"
-            } else {
-                "bad_body"
-            };
-            ApiError::new(status, code, format!("the body could not be read: {error}"))
-        })
-}
-
 /// Returns the first file of a form.
-async fn file_of(mut form: Multipart, limit: usize) -> Result<web::Bytes, ApiError> {
+async fn file_of(mut form: Multipart) -> Result<web::Bytes, ApiError> {
     let broken = |error: actix_multipart::MultipartError| {
         ApiError::bad_request("bad_form", format!("the form could not be read: {error}"))
     };
@@ -192,14 +173,6 @@ async fn file_of(mut form: Multipart, limit: usize) -> Result<web::Bytes, ApiErr
             .is_some_and(|d| d.get_filename().is_some());
         let mut content = web::BytesMut::new();
         while let Some(chunk) = field.try_next().await.map_err(broken)? {
-            if content.len() + chunk.len() > limit {
-                let message = format!("a part of the form is larger than {limit} bytes");
-                return Err(ApiError::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "too_large",
-                    message,
-                ));
-            }
             if is_file {
                 content.extend_from_slice(&chunk);
             }

@@ -7,13 +7,12 @@ use impetus_actors::predlog::{BatchError, LogBatch, LogError, Query, ReadError};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::body::Body;
 use super::error::{ApiError, Detail};
 use super::{AppState, request};
-use crate::config::HttpConfig;
 
-pub(super) fn routes(config: &mut web::ServiceConfig, http: &HttpConfig) {
+pub(super) fn routes(config: &mut web::ServiceConfig) {
     let log = web::resource("/log")
-        .app_data(web::PayloadConfig::new(http.max_body.as_usize()))
         .wrap(from_fn(request::work))
         .route(web::post().to(log));
     config
@@ -22,12 +21,12 @@ pub(super) fn routes(config: &mut web::ServiceConfig, http: &HttpConfig) {
         .route("/stats", web::get().to(stats));
 }
 
-async fn log(state: web::Data<AppState>, body: web::Bytes) -> Result<HttpResponse, ApiError> {
+async fn log(state: web::Data<AppState>, body: Body) -> Result<HttpResponse, ApiError> {
     let predlog = state
         .predlog
         .as_ref()
         .expect("the route exists only with a prediction log");
-    let batch = LogBatch::parse(&body).map_err(refused)?;
+    let batch = LogBatch::parse(&body.whole().await?).map_err(refused)?;
     let most = state.config.predlog.max_batch_rows;
     if batch.len() > most {
         let message = format!(
@@ -40,7 +39,7 @@ async fn log(state: web::Data<AppState>, body: web::Bytes) -> Result<HttpRespons
             message,
         ));
     }
-    let ack = predlog.log(batch, state.request_timeout()).await?;
+    let ack = predlog.log(batch, body.time_left()).await?;
     Ok(HttpResponse::Ok().json(json!({"status": "logged", "logged": ack.logged})))
 }
 

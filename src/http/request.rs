@@ -1,5 +1,6 @@
 //! What happens to every request: its id, its place among those in flight, its line in the log.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,8 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use super::AppState;
+use super::connection::Client;
+use super::sending::Sending;
 use crate::health::Phase;
 
 /// The header that carries a request's id, in and out.
@@ -46,17 +49,13 @@ pub(super) async fn every(
     request.extensions_mut().insert(RequestId(id.clone()));
     let state = request.app_data::<web::Data<AppState>>().cloned();
     let in_flight = state.as_ref().map(|state| state.traffic.enter());
-    let mut response = match next.call(request).await {
-        Ok(response) => response,
-        // A handler's error becomes an answer here, so that it too carries the id.
-        Err(error) => return Err(with_id(error, id)),
-    };
-    response.headers_mut().insert(REQUEST_ID, id);
+    let (client, answered) = answer(request, next, id).await;
+    let mut response = answered?;
     if state.is_some_and(|state| state.lifecycle.phase() != Phase::Serving) {
         let head = response.response_mut().head_mut();
         head.set_connection_type(ConnectionType::Close);
     }
-    Ok(response.map_body(move |_, body| super::server::Counted::new(body, in_flight)))
+    Ok(response.map_body(move |_, body| Sending::new(body, client, in_flight)))
 }
 
 /// Gives every answer of the health port its `x-request-id`. What is in flight there does not keep
@@ -66,13 +65,38 @@ pub(super) async fn probe(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = request_id(request.headers().get(&REQUEST_ID));
-    match next.call(request).await {
+    let (client, answered) = answer(request, next, id).await;
+    Ok(answered?.map_body(move |_, body| Sending::new(body, client, None)))
+}
+
+/// Has a request answered, under its id, and keeps its client's record.
+async fn answer<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+    id: HeaderValue,
+) -> (Option<Rc<Client>>, Result<ServiceResponse<B>, Error>) {
+    let client = Client::of(request.request());
+    if let Some(client) = &client {
+        client.has_asked(request.chunked().unwrap_or(true));
+    }
+    let answered = match next.call(request).await {
         Ok(mut response) => {
             response.headers_mut().insert(REQUEST_ID, id);
+            if client.as_ref().is_some_and(|client| client.is_to_leave()) {
+                let head = response.response_mut().head_mut();
+                head.set_connection_type(ConnectionType::Close);
+            }
             Ok(response)
         }
-        Err(error) => Err(with_id(error, id)),
-    }
+        // A handler's error becomes an answer here, so that it too carries the id.
+        Err(error) => {
+            if let Some(client) = &client {
+                client.was_answered();
+            }
+            Err(with_id(error, id))
+        }
+    };
+    (client, answered)
 }
 
 /// Counts work, and measures how long it took; health and metrics do not pass here.

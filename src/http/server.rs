@@ -2,23 +2,22 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
-use super::{AppState, InFlight, error::ApiError, health_routes, request, work_routes};
+use super::connection::{Lookout, greeter};
+use super::{AppState, error::ApiError, health_routes, request, work_routes};
 
 /// Bytes of body that the health port takes: its endpoints read none.
 const HEALTH_BODY: usize = 4096;
 /// Connections the health port holds at a time.
 const HEALTH_CONNECTIONS: usize = 256;
 /// How long a client may take to close its side.
-const DISCONNECT_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const DISCONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Makes the main server on a socket that listens already.
 ///
@@ -26,12 +25,15 @@ const DISCONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// The socket cannot be used.
 pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io::Result<Server> {
     let http = state.config.http.clone();
-    let edge = std::sync::Arc::clone(&state.plane.sources().edge);
+    let edge = Arc::clone(&state.plane.sources().edge);
     let data = web::Data::new(state);
+    let limits = http.clone();
     let server = HttpServer::new(move || {
-        edge.start_here();
         let state = data.clone();
+        // What is data of the application lasts as long as it and its connections.
         App::new()
+            .app_data(edge.start_here())
+            .app_data(Lookout::start_here(&limits, Arc::clone(&state.traffic)))
             .app_data(state.clone())
             .wrap(from_fn(request::every))
             .configure(|config| health_routes(config, &state))
@@ -39,7 +41,10 @@ pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io
             .default_service(web::to(not_found))
     });
     Ok(server
+        .on_connect(greeter(&http))
         .disable_signals()
+        // Who has closed its side waits for no answer: what is computed for it is given up.
+        .h1_allow_half_closed(false)
         .keep_alive(http.keep_alive.get())
         .client_request_timeout(http.client_header_timeout.get())
         .client_disconnect_timeout(DISCONNECT_WITHIN)
@@ -58,8 +63,10 @@ pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io
 pub fn health_server(state: AppState, listener: TcpListener) -> io::Result<Server> {
     let http = state.config.http.clone();
     let data = web::Data::new(state);
+    let limits = http.clone();
     let server = HttpServer::new(move || {
         App::new()
+            .app_data(Lookout::start_here(&limits, Arc::clone(&data.traffic)))
             .app_data(data.clone())
             .app_data(web::PayloadConfig::new(HEALTH_BODY))
             .wrap(from_fn(request::probe))
@@ -67,6 +74,7 @@ pub fn health_server(state: AppState, listener: TcpListener) -> io::Result<Serve
             .default_service(web::to(not_found))
     });
     Ok(server
+        .on_connect(greeter(&http))
         .disable_signals()
         .keep_alive(http.keep_alive.get())
         .client_request_timeout(http.client_header_timeout.get())
@@ -88,36 +96,4 @@ async fn not_found(request: actix_web::HttpRequest) -> Result<HttpResponse, ApiE
             request.path()
         ),
     ))
-}
-
-/// A body that counts as being answered until it has been sent or given up.
-pub(super) struct Counted<B> {
-    body: Pin<Box<B>>,
-    _in_flight: Option<InFlight>,
-}
-
-// === impl Counted ===
-
-impl<B: MessageBody> Counted<B> {
-    pub(super) fn new(body: B, in_flight: Option<InFlight>) -> Self {
-        Self {
-            body: Box::pin(body),
-            _in_flight: in_flight,
-        }
-    }
-}
-
-impl<B: MessageBody> MessageBody for Counted<B> {
-    type Error = B::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
-        self.body.as_mut().poll_next(cx)
-    }
 }

@@ -129,6 +129,18 @@ fn a_pair_of_limits_must_leave_room_between_them() {
         ),
         ("HEALTH__STATUS_TTL", "1s", "2s", "health.status_ttl (1s)"),
         (
+            "HTTP__CLIENT_IDLE_TIMEOUT",
+            "31s",
+            "30s",
+            "http.client_body_timeout (30s)",
+        ),
+        (
+            "HTTP__HALF_OPEN_TIMEOUT",
+            "29s",
+            "30s",
+            "http.half_open_timeout (29s)",
+        ),
+        (
             "MODELS__BACKOFF_MIN",
             "31s",
             "30s",

@@ -253,7 +253,7 @@ fn an_order_that_makes_no_sense_is_refused_with_the_reason_and_changes_nothing()
 fn the_health_port_takes_orders_while_every_request_worker_is_blocked() {
     let server = Setup::without_models().set("http.workers", "2").start();
     // A connection is one worker's for good, and they are dealt out in turn.
-    let _blocked: Vec<TcpStream> = (0..4).map(|_| block_a_worker(&server)).collect();
+    let _blocked: Vec<TcpStream> = (0..4).map(|_| block_a_worker(&server, None)).collect();
     server.wait_for("both workers to stand still", || {
         server.status()["components"]["edge"]["detail"]["standing_still"] == 2
     });

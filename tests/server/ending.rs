@@ -249,7 +249,7 @@ fn a_server_whose_http_workers_are_blocked_ends_at_its_deadline() {
         .set("http.workers", "2")
         .set("lifecycle.drain_timeout", "\"300ms\"")
         .start_ready();
-    let _blocked: Vec<TcpStream> = (0..4).map(|_| block_a_worker(&server)).collect();
+    let _blocked: Vec<TcpStream> = (0..4).map(|_| block_a_worker(&server, None)).collect();
     server.wait_for("both workers to stand still", || {
         server.status()["components"]["edge"]["detail"]["standing_still"] == 2
     });

@@ -6,7 +6,6 @@ mod spares;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::mpsc;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -221,18 +220,12 @@ fn work_that_nobody_waits_for_any_more_is_ended_and_its_worker_lives_on() {
         .set("models.run_timeout", "\"50s\"")
         .start_ready();
     let worker = server.workers();
-    let (gone, waits) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            // A client that hangs up: the connection is closed while the model runs.
-            let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-            let request = Picture::new(0).with_marker(2.0).as_http("endless");
-            stream.write_all(&request).unwrap();
-            waits.recv().unwrap();
-        });
-        wait_until_running(&server, 1);
-        gone.send(()).unwrap();
-    });
+    // A client that hangs up: the connection is closed while the model runs.
+    let mut client = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    let request = Picture::new(0).with_marker(2.0).as_http("endless");
+    client.write_all(&request).unwrap();
+    wait_until_running(&server, 1);
+    drop(client);
     // The run would go on for ever, and the budget is far away.
     Picture::new(1).assert_answered(&server, "endless");
     assert_eq!(server.workers(), worker);

@@ -122,7 +122,7 @@ fn with_every_http_worker_blocked_the_health_port_answers_and_says_edge_stalled(
         .set("health.edge_stalled_after", "\"6s\"")
         .start_ready();
     // A connection is one worker's for good, and they are dealt out in turn.
-    let _blocked: Vec<TcpStream> = (0..4).map(|_| block_a_worker(&server)).collect();
+    let _blocked: Vec<TcpStream> = (0..4).map(|_| block_a_worker(&server, None)).collect();
     let standing_still = |server: &Server| {
         server.get_health("/api/health/status").json()["components"]["edge"]["detail"]["standing_still"].clone()
     };
@@ -147,7 +147,7 @@ fn with_one_http_worker_blocked_the_server_is_alive_and_the_status_names_it() {
         .set("http.workers", "2")
         .set("health.edge_stalled_after", "\"1s\"")
         .start_ready();
-    let _blocked = block_a_worker(&server);
+    let _blocked = block_a_worker(&server, None);
     server.wait_for("one worker to stand still", || {
         let edge = server.status()["components"]["edge"].clone();
         edge["detail"]["standing_still"] == 1 && edge["status"] == "degraded"
@@ -201,9 +201,10 @@ fn assert_becomes_dead(server: &Server, because: &str) -> String {
         .to_owned()
 }
 
-/// Sends an order that blocks whichever worker takes this connection, and waits for no answer.
-pub fn block_a_worker(server: &Server) -> TcpStream {
-    let order = r#"{"target":"http","fault":"block"}"#;
+/// Sends an order that blocks whichever worker takes this connection, for a time or for ever, and
+/// waits for no answer.
+pub fn block_a_worker(server: &Server, lasting: Option<&str>) -> TcpStream {
+    let order = serde_json::json!({"target": "http", "fault": "block", "for": lasting}).to_string();
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     write!(
         stream,

@@ -16,6 +16,7 @@ mod admin;
 mod contract;
 mod database;
 mod durability;
+mod edge;
 mod ending;
 mod events;
 #[cfg(target_os = "linux")]

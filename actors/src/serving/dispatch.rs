@@ -16,7 +16,7 @@ use std::time::Instant;
 use impetus_engine::link::{LinkError, Received, Receiver, Sender, StackedInput};
 use impetus_engine::{DType, EngineError, Tensor};
 use impetus_supervision::{ActorRef, Fence};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tracing::{debug, warn};
 
 use super::job::Job;
@@ -106,11 +106,9 @@ impl Link {
     /// Takes batches from the queue and writes them, as long as the worker has room.
     pub(super) async fn write(self, sender: Sender) {
         let mut guard = EndGuard::new(&self);
-        guard.reason = self
-            .write_until_it_ends(&sender)
-            .await
-            .err()
-            .map(|end| end.to_string());
+        let ended = self.write_until_it_ends(&sender).await;
+        self.model.places[self.id.worker].end_turn(self.id.generation);
+        guard.reason = ended.err().map(|end| end.to_string());
     }
 
     async fn write_until_it_ends(&self, sender: &Sender) -> Result<(), LinkError> {
@@ -118,10 +116,9 @@ impl Link {
             Some(signature) if signature.batches => self.model.limits().max_batch,
             _ => 1,
         };
-        // Held until the end: a spare gets it then, and takes over.
-        let Some(_active) = self.wait_for_its_turn().await else {
+        if !self.wait_for_its_turn().await {
             return Ok(());
-        };
+        }
         loop {
             let Ok(room) = self.room.acquire().await else {
                 return Ok(());
@@ -152,18 +149,16 @@ impl Link {
         }
     }
 
-    /// Waits until one worker fewer than should is serving.
-    async fn wait_for_its_turn(&self) -> Option<OwnedSemaphorePermit> {
+    /// Waits until one worker fewer than should is serving; returns false if that is not to come.
+    async fn wait_for_its_turn(&self) -> bool {
         let turn = Arc::clone(&self.model.active).acquire_owned();
         let turn = tokio::select! {
             biased;
-            () = self.stop.wait() => return None,
-            turn = turn => turn.ok()?,
+            () = self.stop.wait() => return false,
+            turn = turn => turn,
         };
-        self.model.places[self.id.worker].write(self.id.generation, |place| {
-            place.standby = false;
-        });
-        Some(turn)
+        let place = &self.model.places[self.id.worker];
+        turn.is_ok_and(|turn| place.take_turn(self.id.generation, turn))
     }
 
     /// Waits until the worker has nothing else, so that what comes next has it to itself: its end
@@ -320,6 +315,7 @@ impl Drop for EndGuard {
         };
         let link = &self.link;
         link.stop_taking();
+        link.model.places[link.id.worker].end_turn(link.id.generation);
         if link.reported.replace(true) {
             return;
         }

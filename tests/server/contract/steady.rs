@@ -4,8 +4,9 @@ use serde_json::Value;
 
 /// Fields that say when, how long, how much and by which process. What they hold is replaced by
 /// its kind, so that a snapshot still shows a number that turned into a text.
-const VOLATILE: [&str; 28] = [
+const VOLATILE: [&str; 29] = [
     "age_seconds",
+    "ages_seconds",
     "at",
     "beats",
     "bytes_done",
@@ -68,6 +69,7 @@ fn kind(value: &Value) -> Value {
         Value::String(text) if text.len() > 12 && text.ends_with('Z') => "[time]".into(),
         Value::String(_) => "[text]".into(),
         Value::Number(_) => "[number]".into(),
+        Value::Array(list) => list.iter().map(kind).collect(),
         other => other.clone(),
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use impetus_engine::Loaded;
 use impetus_engine::link::Parked;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::host::{HostedWorker, Leash};
 use super::super::memory::WorkerMemory;
@@ -17,6 +18,9 @@ use super::super::state::{WorkerState, WorkerStatus};
 pub(in crate::serving) struct Place {
     actor: String,
     inner: Mutex<PlaceState>,
+    /// The right to take requests, while the worker has it. Kept here and not by the link, so that
+    /// it is free again when an incarnation is given up whose thread never turns again.
+    turn: Mutex<Option<OwnedSemaphorePermit>>,
     /// A worker that is loaded and warm and takes the place with the next incarnation.
     successor: Mutex<Option<Successor>>,
 }
@@ -60,6 +64,7 @@ impl Place {
         Self {
             actor,
             inner: Mutex::default(),
+            turn: Mutex::default(),
             successor: Mutex::default(),
         }
     }
@@ -98,6 +103,7 @@ impl Place {
             return None;
         }
         let left_behind = inner.leash.take();
+        self.turn().take();
         inner.generation = generation;
         inner.state = WorkerState::Loading;
         inner.pid = None;
@@ -108,11 +114,29 @@ impl Place {
         left_behind
     }
 
+    /// Takes the right to take requests for this incarnation, if it is still the newest.
+    pub(in crate::serving) fn take_turn(&self, generation: u64, turn: OwnedSemaphorePermit) -> bool {
+        self.write(generation, |place| {
+            place.standby = false;
+            *self.turn() = Some(turn);
+        })
+    }
+
+    /// Gives the right to take requests back, if this incarnation is still the newest: a spare gets
+    /// it, or whoever comes next.
+    pub(in crate::serving) fn end_turn(&self, generation: u64) {
+        self.write(generation, |_| self.turn().take());
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Changes the place if `generation` is still the newest there; tells whether it was.
-    pub(in crate::serving) fn write(
+    pub(in crate::serving) fn write<R>(
         &self,
         generation: u64,
-        change: impl FnOnce(&mut PlaceState),
+        change: impl FnOnce(&mut PlaceState) -> R,
     ) -> bool {
         let mut inner = self.lock();
         if inner.generation != generation {

@@ -4,7 +4,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt bench docs train clean
+.PHONY: help run build test lint fmt chaos bench docs train clean
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,11 @@ lint: ## Checks format and lints only
 
 fmt: ## Formats the code
 	cargo fmt --all
+
+chaos: ## Strikes a server under load with every fault (docs/chaos.md says how to read it)
+	@scripts/fetch-onnxruntime.sh
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-120} cargo test --profile ci --locked -p impetus --test chaos \
+		-- --nocapture a_server_struck_by_every_fault
 
 bench: ## Runs the benchmarks (docs/benchmarks.md says how to read them)
 	@scripts/fetch-onnxruntime.sh

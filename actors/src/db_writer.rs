@@ -173,7 +173,16 @@ impl DbWriter {
         let fence = ctx.fence();
         let may_commit = Box::new(move || fence.is_current());
         let opening = Store::open(config, &self.threads, may_commit);
-        self.store = Some(bounded("opening", config.open_within, opening).await?);
+        let opened = bounded("opening", config.open_within, opening).await;
+        let is_in_doubt = matches!(&opened, Err(error) if !error.connection_is_sound);
+        if is_in_doubt && ctx.fence().is_current() {
+            ctx.progress(
+                "close the readers' connections",
+                config.check_within + GRACE,
+            );
+            self.shared.reader.renew(config, config.check_within).await;
+        }
+        self.store = Some(opened?);
         self.last_write = ctx.clock().now();
         if ctx.fence().is_current() {
             self.shared.reader.reopen(config);

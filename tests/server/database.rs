@@ -1,13 +1,11 @@
 //! A database that fails for ever is a state: said, and nobody else's problem.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use crate::harness::disks::{Mount, ReadOnly};
+use crate::harness::database::Lock;
+use crate::harness::disks::{Cover, Mount, ReadOnly};
 use crate::harness::watch::LivenessWatch;
 use crate::harness::{Server, Setup};
 
@@ -148,6 +146,25 @@ fn where_the_database_is_no_condition_it_is_said_to_be_missing_and_readiness_hol
     assert_refused(&server);
 }
 
+#[test]
+fn a_log_that_was_read_while_it_was_read_only_is_written_again_afterwards() {
+    let server = Setup::new().start_ready();
+    wait_until_logging(&server);
+    let Some(cover) = Cover::try_read_only(&server.dir.path().join("data")) else {
+        // Nothing makes a folder read-only for root but a mount.
+        return;
+    };
+    // Its successor has to open the file anew, and so has whoever reads.
+    server.fault("db_writer", "panic", 1, None);
+    server.wait_for_actor("db_writer", "at a loss", |actor| {
+        actor["generation"] == 2 && actor["score"] == 0
+    });
+    let _ = server.get("/stats");
+    drop(cover);
+    wait_until_logging(&server);
+    assert_eq!(server.get("/stats").status, 200);
+}
+
 /// Insists that everything but the log works, and that `/ready` says `because`.
 fn assert_serves_on_without(server: &Server, because: &str) {
     server.wait_for(&format!("/ready to say {because:?}"), || {
@@ -224,45 +241,4 @@ fn prediction(image: &str) -> Value {
         "confidence_scores": {"scratch": 0.9},
         "processing_notes": "",
     })
-}
-
-/// Somebody else's lock on the database.
-struct Lock {
-    runtime: tokio::runtime::Runtime,
-    connection: SqliteConnection,
-}
-
-// === impl Lock ===
-
-impl Lock {
-    fn take(database: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let options = SqliteConnectOptions::new().filename(database);
-        let options = options.busy_timeout(crate::harness::PATIENCE);
-        let connection = runtime.block_on(async {
-            let mut connection = options.connect().await.unwrap();
-            sqlx::query("BEGIN EXCLUSIVE")
-                .execute(&mut connection)
-                .await
-                .unwrap();
-            connection
-        });
-        Self {
-            runtime,
-            connection,
-        }
-    }
-
-    fn release(mut self) {
-        self.runtime.block_on(async {
-            sqlx::query("ROLLBACK")
-                .execute(&mut self.connection)
-                .await
-                .unwrap();
-            self.connection.close().await.unwrap();
-        });
-    }
 }

@@ -6,7 +6,8 @@
 //! more is stopped inside SQLite, so that a long scan cannot hold a connection for its own sake.
 //!
 //! The writer replaces the connections whenever it opens the database, so that no reader goes on
-//! with a file that is no longer the one in the folder.
+//! with a file that is no longer the one in the folder, and whenever it fails to, because it may be
+//! they that keep it from writing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
@@ -78,6 +79,20 @@ impl Reader {
             .max_lifetime(None)
             .connect_lazy_with(options);
         self.pool.store(Some(Arc::new(pool)));
+    }
+
+    /// Closes every connection, so that the next ones have nothing in common with them, and waits
+    /// for that no longer than `within`.
+    ///
+    /// Connections of one process to one file share SQLite's index of the write-ahead log. One that
+    /// was opened while the file could only be read makes it read-only for all that come after, the
+    /// writer's included, until the last of them is closed.
+    pub(crate) async fn renew(&self, config: &PredictionLogConfig, within: Duration) {
+        if let Some(pool) = self.pool.swap(None) {
+            // One that hangs is left to itself: nobody takes a new reading to it.
+            let _in_time = timeout(within, pool.close()).await;
+            self.reopen(config);
+        }
     }
 
     /// Returns one page of predictions.

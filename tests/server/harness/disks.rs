@@ -21,6 +21,13 @@ pub struct Mount {
     dir: TempDir,
 }
 
+/// Makes whatever is opened anew below a folder read-only; taken away when dropped. What is open
+/// already stays as it is.
+pub struct Cover {
+    folder: PathBuf,
+    by_mount: bool,
+}
+
 // === impl ReadOnly ===
 
 impl ReadOnly {
@@ -97,6 +104,51 @@ impl Drop for Mount {
     fn drop(&mut self) {
         // Lazily, so that it is gone also while a server that is just ending has files open.
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+// === impl Cover ===
+
+impl Cover {
+    /// Covers the folder, if this process may: root where it may mount, anybody else by taking away
+    /// the right to write.
+    pub fn try_read_only(folder: &Path) -> Option<Self> {
+        let itself = folder.to_str().unwrap();
+        let by_mount = mount(&["--bind", itself], folder);
+        if !by_mount && rustix::process::geteuid().is_root() {
+            // Permissions do not bind root.
+            return None;
+        }
+        // Taken away again also when the next step fails.
+        let cover = Self {
+            folder: folder.to_owned(),
+            by_mount,
+        };
+        if by_mount {
+            return mount(&["-o", "remount,bind,ro"], folder).then_some(cover);
+        }
+        cover.permit(0o555, 0o444);
+        Some(cover)
+    }
+
+    fn permit(&self, folder: u32, files: u32) {
+        let set = |path: &Path, mode| {
+            let _ = fs::set_permissions(path, Permissions::from_mode(mode));
+        };
+        let entries = fs::read_dir(&self.folder).unwrap().flatten();
+        entries.for_each(|entry| set(&entry.path(), files));
+        set(&self.folder, folder);
+    }
+}
+
+impl Drop for Cover {
+    fn drop(&mut self) {
+        if self.by_mount {
+            // Lazily: whoever has opened something below it need not close it for that.
+            let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+        } else {
+            self.permit(0o755, 0o644);
+        }
     }
 }
 

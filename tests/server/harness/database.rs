@@ -1,0 +1,49 @@
+//! Somebody else who has the prediction log's database open.
+
+use std::path::Path;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use super::PATIENCE;
+
+/// Somebody else's lock on the database.
+pub struct Lock {
+    runtime: tokio::runtime::Runtime,
+    connection: SqliteConnection,
+}
+
+// === impl Lock ===
+
+impl Lock {
+    pub fn take(database: &Path) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let options = SqliteConnectOptions::new().filename(database);
+        let options = options.busy_timeout(PATIENCE);
+        let connection = runtime.block_on(async {
+            let mut connection = options.connect().await.unwrap();
+            sqlx::query("BEGIN EXCLUSIVE")
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            connection
+        });
+        Self {
+            runtime,
+            connection,
+        }
+    }
+
+    pub fn release(mut self) {
+        self.runtime.block_on(async {
+            sqlx::query("ROLLBACK")
+                .execute(&mut self.connection)
+                .await
+                .unwrap();
+            self.connection.close().await.unwrap();
+        });
+    }
+}

@@ -288,7 +288,14 @@ struct Families(Vec<MetricFamily>);
 
 impl Families {
     fn add(&mut self, collector: &impl Collector) {
-        let families = collector.collect();
+        let mut families = collector.collect();
+        // Kept in a hash map: a scrape is to read the same as the one before.
+        for family in &mut families {
+            family.mut_metric().sort_by_cached_key(|metric| {
+                let labels = metric.get_label().iter();
+                labels.map(|l| l.value().to_owned()).collect::<Vec<_>>()
+            });
+        }
         // A family without a single member would be a type line about nothing.
         self.0.extend(
             families

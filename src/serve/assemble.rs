@@ -92,7 +92,10 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         catalog: Arc::default(),
         commons: Arc::new(Commons {
             outcomes: Arc::new(Outcomes::new(Arc::clone(&clock))),
-            quarantine: Arc::new(Quarantine::new(settings::quarantine(config)?)),
+            quarantine: Arc::new(Quarantine::new(
+                settings::quarantine(config)?,
+                Arc::clone(&clock),
+            )),
             healing: healing.clone(),
         }),
         memory: Arc::new(MemoryGuard::new(settings::memory(config))),
@@ -196,6 +199,7 @@ fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[Child
             memory: Arc::clone(&shared.memory),
             forensics: settings::forensics(config)?,
             board: Arc::clone(&shared.board),
+            clock: Arc::clone(&shared.clock),
         }),
         models: supervisor,
         board: Arc::clone(&shared.board),

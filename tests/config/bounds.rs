@@ -63,11 +63,16 @@ fn every_number_duration_and_size_has_a_bound_or_is_free_on_purpose() {
         .filter(|key| key.least.is_none())
         .map(|key| key.path.as_str())
         .collect();
-    // These may be zero: no shortest time of being unready, none of recovering, no pause before draining,
-    // no end by itself.
+    // These may be zero: no shortest time of being unready, a budget that is learned, none of recovering, a
+    // limit and headroom that are found, nothing set aside, no pause before draining, no end by itself.
     let on_purpose = [
         "health.error_hold",
+        "models.run_timeout",
         "models.recovery_floor",
+        "memory.limit",
+        "memory.server_reserve",
+        "memory.headroom",
+        "memory.headroom_min",
         "lifecycle.lame_duck",
         "lifecycle.exit_after_verdict",
     ];

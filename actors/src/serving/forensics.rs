@@ -58,12 +58,15 @@ pub(super) struct Scene {
 // === impl Scene ===
 
 impl Scene {
-    /// Begins a scene with what is known of the model and the loss.
-    pub(super) fn of(spec: &ModelSpec, loss: &Loss) -> Self {
+    /// Begins a scene with what is known of the model and the loss, and the time of day.
+    pub(super) fn of(spec: &ModelSpec, loss: &Loss, now: SystemTime) -> Self {
+        let format = format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        );
         Self {
-            at: stamp(format_description!(
-                "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
-            )),
+            at: OffsetDateTime::from(now)
+                .format(&format)
+                .unwrap_or_default(),
             actor: String::new(),
             generation: 0,
             pid: None,
@@ -81,9 +84,8 @@ impl Scene {
 
     /// Has the scene kept; returns where, unless too much waits to be written.
     pub(super) fn keep(&self, archive: &Archive) -> Option<PathBuf> {
-        let time = stamp(format_description!(
-            "[year][month][day]T[hour][minute][second].[subsecond digits:3]"
-        ));
+        // Names sort by time, and hold nothing that a shell would mind.
+        let time = self.at.replace([':', '-', 'Z'], "");
         let model: String = self
             .model
             .chars()
@@ -100,10 +102,4 @@ impl Scene {
         let content = serde_json::to_vec_pretty(self).ok()?;
         archive.keep(&name, content)
     }
-}
-
-fn stamp(format: &(impl time::formatting::Formattable + ?Sized)) -> String {
-    OffsetDateTime::from(SystemTime::now())
-        .format(format)
-        .unwrap_or_default()
 }

@@ -15,10 +15,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use impetus_engine::Tensor;
+use impetus_supervision::Clock;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -39,9 +40,9 @@ pub struct QuarantineSettings {
 }
 
 /// The requests that are refused.
-#[derive(Debug)]
 pub struct Quarantine {
     settings: QuarantineSettings,
+    clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
     /// How many entries there are, so that an empty list costs no lock.
     entries: AtomicUsize,
@@ -102,7 +103,8 @@ struct Known {
     model: String,
     version: String,
     loss: Loss,
-    at: Instant,
+    /// By the monotonic clock.
+    at: Duration,
     since: SystemTime,
     refused: u64,
     request_id: Option<String>,
@@ -111,11 +113,12 @@ struct Known {
 // === impl Quarantine ===
 
 impl Quarantine {
-    /// Makes an empty list.
+    /// Makes an empty list whose entries expire by this clock.
     #[must_use]
-    pub fn new(settings: QuarantineSettings) -> Self {
+    pub fn new(settings: QuarantineSettings, clock: Arc<dyn Clock>) -> Self {
         Self {
             settings,
+            clock,
             inner: Mutex::default(),
             entries: AtomicUsize::new(0),
             added: AtomicU64::new(0),
@@ -134,8 +137,8 @@ impl Quarantine {
             model: suspect.model.to_owned(),
             version: suspect.version.to_owned(),
             loss: loss.clone(),
-            at: Instant::now(),
-            since: SystemTime::now(),
+            at: self.clock.now(),
+            since: self.clock.wall(),
             refused: 0,
             request_id: suspect.request_id.map(str::to_owned),
         };
@@ -156,7 +159,7 @@ impl Quarantine {
         if self.entries.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let now = Instant::now();
+        let now = self.clock.now();
         {
             let mut inner = self.lock();
             self.expire(&mut inner, now);
@@ -178,7 +181,7 @@ impl Quarantine {
     /// Returns every entry, the newest first.
     #[must_use]
     pub fn list(&self) -> Vec<Quarantined> {
-        let now = Instant::now();
+        let now = self.clock.now();
         let mut inner = self.lock();
         self.expire(&mut inner, now);
         let inner = &*inner;
@@ -221,7 +224,7 @@ impl Quarantine {
     #[must_use]
     pub fn len(&self) -> usize {
         let mut inner = self.lock();
-        self.expire(&mut inner, Instant::now());
+        self.expire(&mut inner, self.clock.now());
         inner.order.len()
     }
 
@@ -249,10 +252,10 @@ impl Quarantine {
         self.settings.expires_after
     }
 
-    fn expire(&self, inner: &mut Inner, now: Instant) {
+    fn expire(&self, inner: &mut Inner, now: Duration) {
         while let Some(oldest) = inner.order.front()
             && let Some(known) = inner.known.get(oldest)
-            && now.saturating_duration_since(known.at) >= self.settings.expires_after
+            && now.saturating_sub(known.at) >= self.settings.expires_after
         {
             inner.remove_oldest();
         }
@@ -266,6 +269,15 @@ impl Quarantine {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing inside these sections leaves the two halves apart.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Quarantine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quarantine")
+            .field("settings", &self.settings)
+            .field("entries", &self.entries)
+            .finish_non_exhaustive()
     }
 }
 
@@ -288,8 +300,8 @@ impl Inner {
 // === impl Known ===
 
 impl Known {
-    fn listed(&self, fingerprint: Fingerprint, stays: Duration, now: Instant) -> Quarantined {
-        let left = (self.at + stays).saturating_duration_since(now);
+    fn listed(&self, fingerprint: Fingerprint, stays: Duration, now: Duration) -> Quarantined {
+        let left = (self.at + stays).saturating_sub(now);
         Quarantined {
             fingerprint,
             model: self.model.clone(),
@@ -391,14 +403,17 @@ fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Er
 
 #[cfg(test)]
 mod tests {
+    use impetus_supervision::SystemClock;
+
     use super::*;
 
     fn quarantine(capacity: usize, expires_after: Duration) -> Quarantine {
-        Quarantine::new(QuarantineSettings {
+        let settings = QuarantineSettings {
             capacity,
             expires_after,
             bodies: None,
-        })
+        };
+        Quarantine::new(settings, Arc::new(SystemClock::new()))
     }
 
     fn inputs(value: f32) -> Vec<Tensor> {

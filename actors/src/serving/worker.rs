@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use impetus_engine::link::Limits;
-use impetus_supervision::{Actor, ActorError, ActorId, Context, Message, StatusReport};
+use impetus_supervision::{Actor, ActorError, ActorId, Clock, Context, Message, StatusReport};
 use tracing::info;
 
 use super::dispatch::Link;
@@ -53,7 +53,6 @@ pub struct WorkerSettings {
 }
 
 /// What all workers' actors work with.
-#[derive(Debug)]
 pub struct Workshop {
     /// Where workers are started.
     pub host: Arc<dyn WorkerHost>,
@@ -67,6 +66,8 @@ pub struct Workshop {
     pub forensics: Option<Archive>,
     /// Where events are noted.
     pub board: BoardSource,
+    /// The time of day, for what people read.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What a worker's actor is told.
@@ -156,6 +157,16 @@ impl Workshop {
             Some(board) => board.note(&ActorId::from(actor), message),
             None => info!(actor, "{message}"),
         }
+    }
+}
+
+impl std::fmt::Debug for Workshop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workshop")
+            .field("host", &self.host)
+            .field("settings", &self.settings)
+            .field("memory", &self.memory)
+            .finish_non_exhaustive()
     }
 }
 

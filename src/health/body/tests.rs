@@ -98,11 +98,15 @@ fn degraded_facts() -> Facts {
     let workers = json!([
         {
             "actor": "worker:surface/0", "state": "loading", "generation": 2, "pid": null,
-            "resident_bytes": null, "in_flight": 0, "self_checks": 0,
+            "standby": false, "resident_bytes": null, "memory": null, "in_flight": 0, "self_checks": 0,
         },
         {
             "actor": "worker:surface/1", "state": "ready", "generation": 1, "pid": 4242,
-            "resident_bytes": 60 << 20, "in_flight": 1, "self_checks": 359,
+            "standby": false, "resident_bytes": 60 << 20, "in_flight": 1, "self_checks": 359,
+            "memory": {
+                "base_bytes": 50 << 20, "data_limit_bytes": 550 << 20,
+                "soft_limit_bytes": 300 << 20, "hard_limit_bytes": 550 << 20,
+            },
         },
     ]);
     let mut recovering = required(because(

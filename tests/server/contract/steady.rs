@@ -4,16 +4,20 @@ use serde_json::Value;
 
 /// Fields that say when, how long, how much and by which process. What they hold is replaced by
 /// its kind, so that a snapshot still shows a number that turned into a text.
-const VOLATILE: [&str; 29] = [
+const VOLATILE: [&str; 37] = [
     "age_seconds",
     "ages_seconds",
     "at",
+    "base_bytes",
     "beats",
     "bytes_done",
     "bytes_total",
     "commits",
+    "data_limit_bytes",
     "depth",
     "ended_at",
+    "free_bytes",
+    "hard_limit_bytes",
     "heartbeat_age_seconds",
     "last_heartbeat",
     "last_load_ms",
@@ -27,13 +31,17 @@ const VOLATILE: [&str; 29] = [
     "resident_bytes",
     "runtime",
     "self_checks",
+    "server_bytes",
     "server_resident_bytes",
+    "soft_limit_bytes",
     "started_at",
     "status_age_seconds",
     "timestamp",
     "uptime_seconds",
+    "usable_bytes",
     "used_bytes",
     "standing_still",
+    "workers_bytes",
 ];
 
 /// Returns the value with everything volatile replaced, and `dir` wherever it is named.

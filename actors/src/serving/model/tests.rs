@@ -30,11 +30,14 @@ fn model(limits: ServingLimits) -> Arc<ServedModel> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let commons = Commons {
         outcomes: Arc::new(Outcomes::new(Arc::clone(&clock))),
-        quarantine: Arc::new(Quarantine::new(QuarantineSettings {
-            capacity: 16,
-            expires_after: Duration::from_secs(3600),
-            bodies: None,
-        })),
+        quarantine: Arc::new(Quarantine::new(
+            QuarantineSettings {
+                capacity: 16,
+                expires_after: Duration::from_secs(3600),
+                bodies: None,
+            },
+            Arc::clone(&clock),
+        )),
         healing: Healing::new(clock),
     };
     let model = Arc::new(ServedModel::new(wanted, limits, Arc::new(commons)));

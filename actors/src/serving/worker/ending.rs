@@ -176,7 +176,7 @@ impl ModelWorker {
             run_budget_ms: self.model.run_budget().as_secs_f64() * 1e3,
             batches: self.model.ledger.describe(self.link_id()),
             memory_limits: self.memory,
-            ..Scene::of(self.model.spec(), loss)
+            ..Scene::of(self.model.spec(), loss, self.shop.clock.wall())
         }
     }
 

@@ -1,6 +1,7 @@
 //! Models and requests that are dangerous by themselves: real graphs in the real runtime, no hooks.
 
 mod memory;
+mod quarantine;
 mod spares;
 
 use std::fs;

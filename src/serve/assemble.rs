@@ -123,7 +123,6 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
     }
     let workers = config.http.workers_for(cores());
     let lifecycle = Arc::new(Lifecycle::default());
-    let healing = Healing::new(Arc::clone(&shared.clock));
     let plane = Arc::new(HealthPlane::new(
         began,
         settings::plane(config)?,

@@ -266,8 +266,8 @@ impl ModelWorker {
         let resident = worker.resident_bytes();
         self.model.places[self.index].write(self.generation, |place| {
             place.state = WorkerState::Ready;
-            // Until it gets its turn, which it does at once unless there are spares.
-            place.standby = true;
+            // Until it gets its turn, which it does at once where there are no spares.
+            place.standby = self.model.limits().spares > 0;
             place.heard = Some(Instant::now());
             place.resident_bytes = resident;
             place.memory = memory;

@@ -149,8 +149,9 @@ impl ModelWorker {
 
     /// Gives back what the worker had; an end that proves nothing against the worker is excused.
     fn give_back(&self, ctx: &Context<Self>, loss: &Loss) {
-        let recovered = self.model.recover(self.index, self.generation, loss);
+        // Before anybody gets an answer: who asks for the figures then finds it counted.
         self.model.note_loss(loss);
+        let recovered = self.model.recover(self.index, self.generation, loss);
         if matches!(loss, Loss::Outside(_)) || recovered.under_suspicion {
             ctx.excuse();
         }

@@ -5,6 +5,7 @@ answered, as independent users do. A server that stands still is not given fewer
 """
 
 import asyncio
+import random
 import time
 from dataclasses import asdict, dataclass, field
 
@@ -13,7 +14,9 @@ import wire
 from servers import Server
 
 CLIENTS = 8
-EVERY = 0.1
+# Seconds from one request of a client to its next, on average. Far below what one worker of any of the servers can
+# do, on a busy machine too, so that what is seen is the fault and no overload.
+EVERY = 1.0
 TIMEOUT = 10.0
 PICTURES = 32
 # Idle connections are dropped well before any server would close them.
@@ -104,11 +107,13 @@ class Load:
     async def _client(self, number: int) -> None:
         model = self._models[number % 2]
         idle: list[tuple[float, wire.Connection]] = []
+        # Irregular, or a server that deals requests out in turn would give each client its own worker.
+        waits = random.Random(number)
         due = time.monotonic() + EVERY * number / CLIENTS
         turn = number
         while not self._stopped.is_set():
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            due += EVERY
+            due += EVERY * waits.uniform(0.5, 1.5)
             turn += 1
             request = self._prepared[model][turn % PICTURES]
             task = asyncio.create_task(self._one(request, idle))

@@ -11,6 +11,7 @@ from faults import FAULTS
 from load import REFUSED, RIGHT, TIMED_OUT, WRONG
 from servers import SERVERS
 
+OUTCOMES = (RIGHT, WRONG, REFUSED, TIMED_OUT)
 # A run of right answers at the end counts as recovery if it lasted at least this long.
 STEADY = 5.0
 
@@ -36,7 +37,7 @@ def judge(seen: dict, asked: list, probed: dict) -> dict:
 
 def counts(asked: list) -> dict:
     """Counts outcomes, and says how long right answers took."""
-    found = {outcome: 0 for outcome in (RIGHT, WRONG, REFUSED, TIMED_OUT)}
+    found = {outcome: 0 for outcome in OUTCOMES}
     found |= Counter(one.outcome for one in asked)
     took = sorted(one.took for one in asked if one.outcome == RIGHT)
     if took:
@@ -69,7 +70,7 @@ def health(probed: list, at: float) -> list:
             spans[-1][1] = round(one.at - at, 1)
         else:
             moment = round(one.at - at, 1)
-            spans.append([moment, moment, said, one.said[:300]])
+            spans.append([moment, moment, said] + ([one.said[:300]] if said != one.said else []))
     return spans
 
 
@@ -118,14 +119,21 @@ def killer(found: dict) -> str:
 
 
 def line(found: dict) -> str:
+    """Returns everything in one line, for whoever watches."""
     ordinary = found["ordinary"]
-    outcomes = ", ".join(f"{outcome} {ordinary[outcome]}" for outcome in (RIGHT, WRONG, REFUSED, TIMED_OUT))
-    return (
-        f"{outcomes}; back: {recovery(found)}; live: {noticed(found['live'])}; "
-        f"ready: {noticed(found['ready'])}; killer: {killer(found)}; workers {found['workers_left']} of {found['workers']}; cores at the end {found['burnt_cores']:.2f}; "
-        f"memory {found['peak_bytes'] >> 20} MiB, killed for it {len(found['killed_for_memory'])}; "
-        f"replaced after {found.get('replaced_seconds')}; cores of others {found['foreign_cores']}"
-    )
+    parts = [
+        ", ".join(f"{outcome} {ordinary[outcome]}" for outcome in OUTCOMES),
+        f"back: {recovery(found)}",
+        f"live: {noticed(found['live'])}",
+        f"ready: {noticed(found['ready'])}",
+        f"killer: {killer(found)}",
+        f"workers {found['workers_left']} of {found['workers']}",
+        f"replaced after {found.get('replaced_seconds', '–')}",
+        f"busy threads at the end {found['busy_threads']}",
+        f"memory {found['peak_bytes'] >> 20} MiB, {len(found['killed_for_memory'])} killed for it",
+        f"cores of others {found['foreign_cores']}",
+    ]
+    return "; ".join(parts)
 
 
 # --- Files ---------------------------------------------------------------------------------------
@@ -142,7 +150,18 @@ def keep(path: Path, name: str, found: dict) -> None:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
     }
     kept["results"][found["fault"]] = found
-    path.write_text(json.dumps(kept, indent=1))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+BEGIN, END = "<!-- tables of benches/peers: begin -->\n", "<!-- tables of benches/peers: end -->\n"
+
+
+def publish(folder: Path, page: Path) -> None:
+    """Puts the tables between the two marks of a page."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{tables(folder)}\n{END}{after}")
 
 
 COLUMNS = [
@@ -156,7 +175,7 @@ COLUMNS = [
     "health said",
     "the killer's client saw",
     "workers left",
-    "cores used at the end",
+    "busy threads at the end",
 ]
 
 
@@ -175,8 +194,8 @@ def tables(folder: Path) -> str:
     for one in kept:
         others = [found["foreign_cores"] for found in one["results"].values()]
         lines.append(
-            f"- **{one['server']}** {one['version']}: {one['settings']}. {one['date']}, {one['machine']}; "
-            f"other programs used {min(others):.1f} to {max(others):.1f} cores meanwhile."
+            f"- **{one['server']}** {one['version']}: {one['settings']}. {one['date']}, {one['machine']}, "
+            f"of which other programs used {min(others):.1f} to {max(others):.1f} cores meanwhile."
         )
     return "\n".join(lines) + "\n"
 
@@ -195,13 +214,13 @@ def row(server: str, found: dict) -> str:
         live if live == ready else f"live: {live}; ready: {ready}",
         killer(found),
         f"{found['workers_left']} of {found['workers']}",
-        f"{found['burnt_cores']:.1f}",
+        f"{found['busy_threads']:.1f}",
     ]
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def share(found: dict) -> str:
-    total = sum(found[outcome] for outcome in (RIGHT, WRONG, REFUSED, TIMED_OUT))
+    total = sum(found[outcome] for outcome in OUTCOMES)
     if found[RIGHT] == total:
         return "100%"
     # 100 only when it was all of them.

@@ -93,9 +93,9 @@ class Server:
         """Returns the worker processes of all models."""
         return [pid for pid in tree.descendants(self.root) if self.worker_mark in tree.command(pid)]
 
-    async def victim(self) -> int:
-        """Returns a worker that runs `plain`."""
-        return self.workers()[0]
+    async def victim(self) -> int | None:
+        """Returns a worker that runs `plain`, if there is one."""
+        return next(iter(self.workers()), None)
 
     @classmethod
     def version(cls) -> str:
@@ -137,18 +137,23 @@ class Impetus(Server):
     async def victim(self):
         _, answer = await wire.once(self.port, wire.get("/api/models/list"))
         plain = next(model for model in json.loads(answer)["models"] if model["name"] == "plain")
-        return next(pid for worker in plain["workers"] if (pid := worker.get("pid")))
+        return next((pid for worker in plain["workers"] if (pid := worker.get("pid"))), None)
 
     @classmethod
     def version(cls):
         ours = subprocess.check_output([cls.binary, "--version"], text=True).split()[-1]
         runtime = next((ROOT / ".onnxruntime").glob("libonnxruntime.so.*")).name.split(".so.")[1]
+        if cls.binary.is_relative_to(ROOT):
+            commit = ["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude=*"]
+            ours += f" ({subprocess.check_output(commit, text=True).strip()})"
         return f"{ours}, onnxruntime {runtime}"
 
 
 class MlServer(Server):
     name = "mlserver"
-    settings = "a custom runtime; `parallel_workers` 2, which share all models; no request timeout exists"
+    settings = (
+        "a custom runtime; `parallel_workers` 2, which share all models; no request timeout exists"
+    )
     live_path = "/v2/health/live"
     ready_path = "/v2/health/ready"
 
@@ -184,12 +189,14 @@ class LitServe(Server):
     name = "litserve"
     settings = (
         "one endpoint for each model, `workers_per_device` 2 (so two worker processes for each model), "
-        "`timeout` 30 s (its default), `restart_workers` on (off by default: the server then ends with its first dead worker)"
+        "`timeout` 30 s (its default), `restart_workers` on (off by default: the server then ends with "
+        "its first dead worker)"
     )
     live_path = ready_path = "/health"
 
     def command(self, folder):
-        return [str(python_of("litserve")), str(SERVED / "litserve_app.py"), str(self.port), str(folder)], {}
+        app = str(SERVED / "litserve_app.py")
+        return [str(python_of("litserve")), app, str(self.port), str(folder)], {}
 
     def body(self, model, picture):
         return f"/{model}/predict", json.dumps({"data": picture.data}).encode()
@@ -200,12 +207,15 @@ class LitServe(Server):
     async def victim(self):
         # Endpoints are launched in the order of the folders' names, `plain` last of two; whoever
         # was killed already has been replaced by a younger process at the end.
-        return self.workers()[-1]
+        return next(iter(self.workers()[::-1]), None)
 
 
 class BentoMl(Server):
     name = "bentoml"
-    settings = "`workers` 2, which share all models; `traffic.timeout` 30 s (60 s by default); `threads` 1 (its default)"
+    settings = (
+        "`workers` 2, which share all models; `traffic.timeout` 30 s (60 s by default); `threads` 1 "
+        "(its default)"
+    )
     live_path = "/livez"
     worker_mark = "_bentoml_impl.worker.service"
     ready_path = "/readyz"

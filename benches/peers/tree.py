@@ -47,7 +47,8 @@ def descendants(root: int) -> list[int]:
 
 def command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return b" ".join(words).decode(errors="replace")
     except OSError:
         return ""
 
@@ -56,9 +57,17 @@ def stopped(pid: int) -> bool:
     return (_stat(pid) or ["X"])[0] in "TX"
 
 
-def cpu_seconds(pids: list[int]) -> float:
-    stats = [stat for pid in pids if (stat := _stat(pid))]
-    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / TICKS
+def running_threads(pids: list[int]) -> int:
+    """Counts threads that run or wait for a core."""
+    count = 0
+    for pid in pids:
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                stat = Path(f"/proc/{pid}/task/{thread}/stat").read_text()
+                count += stat.rsplit(")", 1)[1].split()[0] == "R"
+        except OSError:
+            continue
+    return count
 
 
 def private_bytes(pid: int) -> int:
@@ -116,7 +125,8 @@ class Machine:
         stats = [stat for pid in descendants(os.getpid()) if (stat := _stat(pid))]
         family = sum(int(ticks) for stat in stats for ticks in stat[11:15]) / TICKS
         own = sum(os.times()[:4])
-        return time.monotonic(), (user + nice + system + irq + softirq) / TICKS, family + own, steal / TICKS
+        busy = (user + nice + system + irq + softirq) / TICKS
+        return time.monotonic(), busy, family + own, steal / TICKS
 
 
 class MemoryLimit:

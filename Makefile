@@ -4,7 +4,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt chaos bench docs train clean
+.PHONY: help run build test lint fmt chaos bench peers docs train clean
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ bench: ## Runs the benchmarks (docs/benchmarks.md says how to read them)
 	@scripts/fetch-onnxruntime.sh
 	cargo build --release --locked -p impetus -p impetus-bench
 	"$(TARGET_DIR)/release/impetus-bench"
+
+peers: build ## Strikes Impetus and other servers with the same faults (docs/self-healing.md; 40 minutes)
+	$(PYTHON) benches/peers/run.py --impetus "$(TARGET_DIR)/release/impetus"
 
 docs: ## Builds the crates' documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

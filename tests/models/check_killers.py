@@ -168,7 +168,8 @@ def reproducible() -> str:
 
 def main() -> int:
     checks = [(name, lambda name=name: ordinary(name)) for name in make_killers.MODELS]
-    checks += [(f"{check.__name__}, marked", check) for check in (endless, explode, explode_output, slow, fail)]
+    dangers = (endless, explode, explode_output, slow, fail)
+    checks += [(f"{check.__name__}, marked", check) for check in dangers]
     checks.append(("made again", reproducible))
     wrong = 0
     for name, check in checks:

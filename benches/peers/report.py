@@ -147,7 +147,7 @@ def keep(path: Path, name: str, found: dict) -> None:
         "version": SERVERS[name].version(),
         "settings": SERVERS[name].settings,
         "date": datetime.date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release().split('-')[0]}",
     }
     kept["results"][found["fault"]] = found
     path.parent.mkdir(exist_ok=True)

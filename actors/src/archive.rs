@@ -37,6 +37,7 @@ pub struct ArchiveSettings {
 pub struct Archive {
     dir: PathBuf,
     extension: &'static str,
+    max_bytes: u64,
     files: Sender<(PathBuf, Vec<u8>)>,
     missed: Arc<AtomicU64>,
 }
@@ -53,6 +54,7 @@ impl Archive {
         let archive = Self {
             dir: settings.dir.clone(),
             extension: settings.extension,
+            max_bytes: settings.max_bytes,
             files,
             missed: Arc::default(),
         };
@@ -64,13 +66,14 @@ impl Archive {
     }
 
     /// Has a file written under this name (without extension) and returns where it will lie, or
-    /// `None` when too many wait. An older one of that name is replaced.
+    /// `None` when too many wait or it is larger than all files together may be. An older one of that name is replaced.
     #[must_use]
     pub fn keep(&self, name: &str, content: Vec<u8>) -> Option<PathBuf> {
         let path = self.dir.join(format!("{name}.{}", self.extension));
-        match self.files.try_send((path.clone(), content)) {
-            Ok(()) => Some(path),
-            Err(_) => {
+        let fits = content.len() as u64 <= self.max_bytes;
+        match fits.then(|| self.files.try_send((path.clone(), content))) {
+            Some(Ok(())) => Some(path),
+            Some(Err(_)) | None => {
                 self.missed.fetch_add(1, Ordering::Relaxed);
                 None
             }
@@ -78,8 +81,8 @@ impl Archive {
     }
 
     /// Returns how many files could not be kept, because too many waited or the disk refused.
-    #[must_use]
-    pub fn missed(&self) -> u64 {
+    #[cfg(test)]
+    fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
 }
@@ -98,7 +101,8 @@ fn write_all(
                 missed.fetch_add(1, Ordering::Relaxed);
                 // Once, until it works again: a full disk is not to fill the log as well.
                 if !std::mem::replace(&mut failing, true) {
-                    warn!(file = %path.display(), %error, "file could not be kept");
+                    let missed = missed.load(Ordering::Relaxed);
+                    warn!(file = %path.display(), %error, missed, "file could not be kept");
                 }
             }
         }
@@ -139,7 +143,11 @@ fn prune(settings: &ArchiveSettings, newest: &Path) -> io::Result<()> {
         if count <= settings.max_files && bytes <= settings.max_bytes {
             break;
         }
-        fs::remove_file(path)?;
+        match fs::remove_file(path) {
+            // Somebody else has made room.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
         count -= 1;
         bytes = bytes.saturating_sub(len);
     }
@@ -188,12 +196,19 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_capped_and_a_single_large_file_is_kept_all_the_same() {
+    fn bytes_are_capped_and_the_newest_file_stays() {
         let dir = tempfile::tempdir().unwrap();
         let left = keep(&settings(dir.path(), 9, 100), &[("a", 60), ("b", 60)]);
         assert_eq!(left, ["b.json"]);
-        let left = keep(&settings(dir.path(), 9, 100), &[("c", 500)]);
-        assert_eq!(left, ["c.json"]);
+    }
+
+    #[test]
+    fn what_is_larger_than_everything_may_be_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive::start(settings(dir.path(), 9, 100)).unwrap();
+        assert!(archive.keep("large", vec![0; 101]).is_none());
+        assert_eq!(archive.missed(), 1);
+        assert!(archive.keep("small", vec![0; 100]).is_some());
     }
 
     #[test]

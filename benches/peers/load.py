@@ -14,8 +14,8 @@ import wire
 from servers import Server
 
 CLIENTS = 8
-# Seconds from one request of a client to its next, on average. Far below what one worker of any of the servers can
-# do, on a busy machine too, so that what is seen is the fault and no overload.
+# Seconds from one request of a client to its next, on average. Far below what one worker of any of the
+# servers can do, on a busy machine too, so that what is seen is the fault and no overload.
 EVERY = 1.0
 TIMEOUT = 10.0
 PICTURES = 32

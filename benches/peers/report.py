@@ -50,7 +50,8 @@ def counts(asked: list) -> dict:
 def back(during: list, at: float, end: float) -> float | None:
     """Returns when the unbroken run of right answers began that lasted to the end.
 
-    Counted from the last strike. 0: it was never broken. None: it did not begin, or less than `STEADY` before the end.
+    Counted from the last strike. 0: it was never broken. None: it did not begin, or less than
+    `STEADY` before the end.
     """
     bad = [index for index, one in enumerate(during) if one.outcome != RIGHT]
     if not bad:
@@ -147,7 +148,7 @@ def keep(path: Path, name: str, found: dict) -> None:
         "version": SERVERS[name].version(),
         "settings": SERVERS[name].settings,
         "date": datetime.date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release().split('-')[0]}",
     }
     kept["results"][found["fault"]] = found
     path.parent.mkdir(exist_ok=True)

@@ -16,7 +16,7 @@ use impetus_actors::orphans::Children;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLog;
 use impetus_actors::serving::host::{ProcessHost, ThreadHost};
-use impetus_actors::serving::memory::MemoryGuard;
+use impetus_actors::serving::memory::{MemoryGuard, OutOfMemory};
 use impetus_actors::serving::quarantine::Quarantine;
 use impetus_actors::serving::worker::Workshop;
 use impetus_actors::serving::{Catalog, Commons, WorkerHost};
@@ -196,6 +196,7 @@ fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[Child
             catalog: Arc::clone(&shared.catalog),
             settings: settings::worker(config, host.library),
             memory: Arc::clone(&shared.memory),
+            out_of_memory: OutOfMemory::default(),
             forensics: settings::forensics(config)?,
             board: Arc::clone(&shared.board),
             clock: Arc::clone(&shared.clock),

@@ -80,9 +80,10 @@ def _run(name: str, images: np.ndarray, limit: int, pipe) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     pipe.send("loaded")
     try:
-        start = time.perf_counter()
+        # Of its own, so that what else the machine does is not counted.
+        start = time.process_time()
         outputs = model.run(None, {"image": images})
-        took = time.perf_counter() - start
+        took = time.process_time() - start
         right = np.allclose(outputs[0], expected(images), rtol=1e-4, atol=1e-6)
         shapes = [output.shape for output in outputs]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -113,7 +114,7 @@ def strike(name: str, images: np.ndarray, seconds: float, limit: int = 0):
 
 def endless() -> str:
     found = strike("endless", marked(16, 2.0), 3)
-    assert found[0] == "running" and found[1] > 1, found
+    assert found[0] == "running" and found[1] > 0.2, found
     return f"still running after 3 s, {found[1]:.1f} s of CPU"
 
 
@@ -146,7 +147,7 @@ def slow() -> str:
         took[marker] = found[1] * 1000
     # That it grows with the marker is the model's; how fast, the machine's.
     assert 5 < took[1001.0] / took[101.0] < 20, took
-    return ", ".join(f"{marker:.0f}: {ms:.0f} ms" for marker, ms in took.items())
+    return ", ".join(f"{marker:.0f}: {ms:.0f} ms of CPU" for marker, ms in took.items())
 
 
 def fail() -> str:

@@ -1,5 +1,7 @@
 //! Models and requests that are dangerous by themselves: real graphs in the real runtime, no hooks.
 
+mod innocence;
+#[cfg(target_os = "linux")]
 mod memory;
 mod quarantine;
 mod spares;

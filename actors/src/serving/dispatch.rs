@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use super::job::Job;
 use super::ledger::LinkId;
-use super::loss::Loss;
+use super::loss::{Blame, Loss};
 use super::model::ServedModel;
 use super::worker::WorkerMsg;
 
@@ -40,9 +40,11 @@ pub(super) struct Link {
     /// When the worker last answered, and so began with what is next.
     turned: Rc<Cell<Instant>>,
     reported: Rc<Cell<bool>>,
+    /// Said when everything the worker wrote has been read.
+    drained: Rc<Stop>,
 }
 
-/// A word that holds for good: no more batches are taken.
+/// A word that holds for good once it has been said.
 #[derive(Debug, Default)]
 struct Stop {
     said: Cell<bool>,
@@ -94,7 +96,18 @@ impl Link {
             stop: Rc::default(),
             turned: Rc::new(Cell::new(Instant::now())),
             reported: Rc::default(),
+            drained: Rc::default(),
         }
+    }
+
+    /// Tells whether the link has ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        self.reported.get()
+    }
+
+    /// Waits until everything the worker wrote before its end has been read.
+    pub(super) async fn drained(&self) {
+        self.drained.wait().await;
     }
 
     /// Takes no more batches; those that are out are still answered.
@@ -133,6 +146,10 @@ impl Link {
             if suspect && !self.wait_for_the_whole_room().await {
                 self.model.give_back(self.id, id);
                 return Ok(());
+            }
+            if suspect && self.model.refuse_if_known(self.id, id) {
+                self.make_room(true);
+                continue;
             }
             if !self.fence.is_current() {
                 self.model.give_back(self.id, id);
@@ -196,6 +213,7 @@ impl Link {
                 Err(error) => break error.to_string(),
             }
         });
+        self.drained.say();
     }
 
     fn take_in(&self, received: Received) -> Result<(), String> {
@@ -329,8 +347,7 @@ impl Drop for EndGuard {
                 .is_ok();
         if !told {
             debug!("the worker's actor is not there to hear of its link's end");
-            let LinkId { worker, generation } = link.id;
-            link.model.recover(worker, generation, &Loss::Unknown);
+            link.model.recover(link.id, &Loss::Unknown, Blame::Running);
         }
     }
 }

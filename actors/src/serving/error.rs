@@ -9,7 +9,7 @@ use impetus_engine::{EngineError, Fault as EngineFault};
 use thiserror::Error;
 
 use super::ModelState;
-use super::quarantine::Fingerprint;
+use super::quarantine::{Fingerprint, Quarantined};
 
 /// Whose doing an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,17 @@ impl ServeError {
             }
             Self::NoModel { .. } | Self::Unloaded { .. } => Some(Duration::from_secs(1)),
             _ => None,
+        }
+    }
+}
+
+impl From<Quarantined> for ServeError {
+    fn from(entry: Quarantined) -> Self {
+        Self::Quarantined {
+            model: entry.model,
+            fingerprint: entry.fingerprint,
+            cause: entry.reason,
+            expires_in: Duration::from_secs_f64(entry.expires_in_seconds),
         }
     }
 }

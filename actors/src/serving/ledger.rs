@@ -24,6 +24,7 @@ pub(super) struct LinkId {
 
 #[derive(Debug)]
 pub(super) struct InFlight {
+    pub(super) id: u64,
     pub(super) link: LinkId,
     /// When it began to be written; until then nothing of it has reached the worker.
     pub(super) sent: Option<Instant>,
@@ -62,6 +63,7 @@ impl Ledger {
         inner.next += 1;
         let id = inner.next;
         let batch = InFlight {
+            id,
             link,
             sent: None,
             alone: jobs.first().is_some_and(Job::is_suspect),
@@ -76,6 +78,15 @@ impl Ledger {
     pub(super) fn sending(&self, id: u64) {
         if let Some(batch) = self.lock().batches.get_mut(&id) {
             batch.sent = Some(Instant::now());
+        }
+    }
+
+    /// Looks at the member of a batch that has just one.
+    pub(super) fn with_only_member<T>(&self, id: u64, look: impl FnOnce(&Job) -> T) -> Option<T> {
+        let inner = self.lock();
+        match inner.batches.get(&id)?.jobs.as_slice() {
+            [job] => Some(look(job)),
+            _ => None,
         }
     }
 

@@ -24,6 +24,17 @@ pub enum Loss {
     Unknown,
 }
 
+/// Which batch a loss may be held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// Whichever was running when the worker was lost.
+    Running,
+    /// This one, if it has not been answered meanwhile.
+    Only(u64),
+    /// None.
+    Nobody,
+}
+
 /// Signals that a process raises against itself by what it does.
 const OWN_MAKING: [i32; 7] = [
     Signal::ILL.as_raw(),
@@ -36,6 +47,11 @@ const OWN_MAKING: [i32; 7] = [
 ];
 
 const KILL: i32 = Signal::KILL.as_raw();
+
+/// Exit code of a worker whose self-check failed.
+const SELF_CHECK_FAILED: i32 = 69;
+/// Exit code of a worker that was told what it should not have been told.
+const PROTOCOL: i32 = 76;
 
 // === impl Loss ===
 
@@ -55,7 +71,10 @@ impl Loss {
                 Self::Memory("the kernel ended it for want of memory".to_owned())
             }
             ProcessEnd::Signal(_) => Self::Outside(end.to_string()),
-            ProcessEnd::Code(0) | ProcessEnd::Unknown => Self::Unknown,
+            // What the worker says when its model or the server is at fault, not a request.
+            ProcessEnd::Code(0 | SELF_CHECK_FAILED | PROTOCOL) | ProcessEnd::Unknown => {
+                Self::Unknown
+            }
             ProcessEnd::Code(_) => Self::Crash(end.to_string()),
         }
     }
@@ -114,7 +133,9 @@ mod tests {
     #[test]
     fn an_end_that_nobody_saw_proves_nothing() {
         assert!(!Loss::of(ProcessEnd::Unknown, true).is_evidence());
-        assert!(!Loss::of(ProcessEnd::Code(0), false).is_evidence());
+        for code in [0, SELF_CHECK_FAILED, PROTOCOL] {
+            assert!(!Loss::of(ProcessEnd::Code(code), false).is_evidence());
+        }
         assert!(Loss::of(ProcessEnd::Code(70), false).is_evidence());
     }
 }

@@ -16,8 +16,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -60,11 +60,21 @@ pub struct MemoryGuard {
 
 #[derive(Debug, Default)]
 struct Inner {
-    claims: BTreeMap<String, u64>,
+    /// Bytes by the number of the claim.
+    claims: BTreeMap<u64, u64>,
+    next: u64,
     /// What the container or the machine has.
     found: Option<u64>,
     /// What the server itself has.
     server: u64,
+}
+
+/// A worker's share of memory; given back when it is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    guard: Arc<MemoryGuard>,
+    id: u64,
+    room: u64,
 }
 
 /// What a worker may take, in bytes.
@@ -155,17 +165,22 @@ impl MemoryGuard {
         self.settings.recycle_pause
     }
 
-    /// Claims room for a worker that is about to be loaded; returns how much it may allocate until
-    /// it has been measured. `expected` is what the last worker of its model had, if there was one.
+    /// Claims room for a worker that is about to be loaded, which may allocate its share of what is
+    /// free until it has been measured. `expected` is what the last worker of its model had, if
+    /// there was one, and `planned` how many workers of the model, this one included, are to share.
     ///
     /// # Errors
     /// It would not fit, whatever its headroom.
-    pub fn admit(&self, who: &str, file: u64, expected: Option<u64>) -> Result<u64, NoRoom> {
+    pub fn admit(
+        self: &Arc<Self>,
+        file: u64,
+        expected: Option<u64>,
+        planned: usize,
+    ) -> Result<Claim, NoRoom> {
         let base = expected.unwrap_or(BARE_WORKER.saturating_add(file.saturating_mul(2)));
         let headroom = self.settings.headroom_min;
         self.read();
         let mut inner = self.lock();
-        inner.claims.remove(who);
         let figures = self.figures_of(&inner);
         let need = base.saturating_add(headroom);
         if need > figures.free_bytes {
@@ -175,8 +190,14 @@ impl MemoryGuard {
                 figures,
             });
         }
-        inner.claims.insert(who.to_owned(), need);
-        Ok(figures.free_bytes)
+        inner.next += 1;
+        let id = inner.next;
+        inner.claims.insert(id, need);
+        Ok(Claim {
+            guard: Arc::clone(self),
+            id,
+            room: (figures.free_bytes / planned.max(1) as u64).max(need),
+        })
     }
 
     /// Sets the limits of a worker that is loaded and warm. `planned` is how many workers of its
@@ -184,16 +205,11 @@ impl MemoryGuard {
     ///
     /// # Errors
     /// With what it has and the least headroom, or the one stated, it does not fit.
-    pub fn settle(
-        &self,
-        who: &str,
-        measured: Measured,
-        planned: usize,
-    ) -> Result<WorkerMemory, NoRoom> {
+    fn settle(&self, id: u64, measured: Measured, planned: usize) -> Result<WorkerMemory, NoRoom> {
         let base = measured.resident.saturating_add(measured.shared);
         self.read();
         let mut inner = self.lock();
-        inner.claims.remove(who);
+        inner.claims.remove(&id);
         let figures = self.figures_of(&inner);
         let share = figures.free_bytes / planned.max(1) as u64;
         let stated = measured.headroom.or(self.settings.headroom);
@@ -211,26 +227,13 @@ impl MemoryGuard {
             stated.unwrap_or_else(|| share.saturating_sub(base).clamp(least, enough.max(least)));
         let headroom = headroom.min(free);
         let hard = base.saturating_add(headroom);
-        inner.claims.insert(who.to_owned(), hard);
+        inner.claims.insert(id, hard);
         Ok(WorkerMemory {
             base_bytes: measured.resident,
             data_limit_bytes: measured.data.saturating_add(headroom),
             soft_limit_bytes: base.saturating_add(headroom / 2),
             hard_limit_bytes: hard,
         })
-    }
-
-    /// Gives back the claim of a worker that is no more.
-    pub fn release(&self, who: &str) {
-        self.lock().claims.remove(who);
-    }
-
-    /// Passes a claim on to the worker that takes the place of the other.
-    pub fn pass_on(&self, from: &str, to: &str) {
-        let claims = &mut self.lock().claims;
-        if let Some(claim) = claims.remove(from) {
-            claims.insert(to.to_owned(), claim);
-        }
     }
 
     /// Returns the arithmetic as it is now.
@@ -273,24 +276,91 @@ impl MemoryGuard {
     }
 }
 
-/// Tells whether the kernel has killed somebody in this container for want of memory between two
-/// readings of this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutOfMemory(Option<u64>);
+// === impl Claim ===
+
+impl Claim {
+    /// Returns what the worker may allocate until it has been measured, in bytes.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.room
+    }
+
+    /// Makes the claim what a worker that is loaded and warm needs, and returns its limits.
+    /// `planned` is how many workers of its model, this one included, have yet to be given theirs.
+    ///
+    /// # Errors
+    /// With what it has and the least headroom, or the one stated, it does not fit.
+    pub fn settle(&self, measured: Measured, planned: usize) -> Result<WorkerMemory, NoRoom> {
+        self.guard.settle(self.id, measured, planned)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.guard.lock().claims.remove(&self.id);
+    }
+}
+
+/// What the kernel has killed in this container for want of memory, so that a kill can be told from
+/// one that somebody else is behind. Each such kill explains the loss of one worker, and only one
+/// that comes at about the same time.
+#[derive(Debug, Default)]
+pub struct OutOfMemory(Mutex<OomKills>);
+
+#[derive(Debug, Default)]
+struct OomKills {
+    /// Kills that can explain no loss any more.
+    explained: u64,
+    /// Kills when it was last looked, and since when there were so many.
+    seen: Option<(u64, Instant)>,
+}
+
+/// How long a kill may explain a loss: longer than it takes to notice one.
+const EXPLAINS_FOR: Duration = Duration::from_secs(2);
 
 // === impl OutOfMemory ===
 
 impl OutOfMemory {
-    /// Reads the count as it is now.
-    #[must_use]
-    pub fn read() -> Self {
-        Self(oom_kills(Path::new("/")))
+    /// Looks how many there are. Done several times a second, so that old ones explain nothing.
+    pub fn look(&self) {
+        if let Some(count) = oom_kills(Path::new("/")) {
+            self.lock().note(count, Instant::now());
+        }
     }
 
-    /// Tells whether there has been one since.
+    /// Tells whether a kill that has just been found may have been the kernel's.
     #[must_use]
-    pub fn happened_since(self) -> bool {
-        matches!((self, Self::read()), (Self(Some(then)), Self(Some(now))) if now > then)
+    pub fn explains_a_kill(&self) -> bool {
+        oom_kills(Path::new("/")).is_some_and(|count| self.lock().explain(count, Instant::now()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, OomKills> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl OomKills ===
+
+impl OomKills {
+    fn note(&mut self, count: u64, now: Instant) {
+        match self.seen {
+            None => self.explained = count,
+            Some((seen, since)) if seen == count => {
+                if now.saturating_duration_since(since) >= EXPLAINS_FOR {
+                    self.explained = count;
+                }
+                return;
+            }
+            Some(_) => {}
+        }
+        self.seen = Some((count, now));
+    }
+
+    fn explain(&mut self, count: u64, now: Instant) -> bool {
+        self.note(count, now);
+        let explains = count > self.explained;
+        self.explained += u64::from(explains);
+        explains
     }
 }
 
@@ -309,8 +379,8 @@ mod tests {
 
     use super::*;
 
-    fn guard(limit: u64) -> MemoryGuard {
-        MemoryGuard {
+    fn guard(limit: u64) -> Arc<MemoryGuard> {
+        Arc::new(MemoryGuard {
             settings: MemorySettings {
                 limit: Some(limit),
                 usable_percent: 90,
@@ -321,7 +391,18 @@ mod tests {
             },
             probe: Mutex::new(None),
             inner: Mutex::default(),
-        }
+        })
+    }
+
+    /// Loads a worker and has it measured.
+    fn load(
+        guard: &Arc<MemoryGuard>,
+        measured: Measured,
+        planned: usize,
+    ) -> Result<(Claim, WorkerMemory), NoRoom> {
+        let claim = guard.admit(0, Some(measured.resident), planned)?;
+        let memory = claim.settle(measured, planned)?;
+        Ok((claim, memory))
     }
 
     fn measured(resident: u64) -> Measured {
@@ -336,8 +417,8 @@ mod tests {
     #[test]
     fn workers_share_what_is_free_and_stay_within_it_together() {
         let guard = guard(1000 * MIB);
-        let first = guard.settle("a", measured(70), 2).unwrap();
-        let second = guard.settle("b", measured(70), 1).unwrap();
+        let (_first, first) = load(&guard, measured(70), 2).unwrap();
+        let (_second, second) = load(&guard, measured(70), 1).unwrap();
         let spent = first.hard_limit_bytes + second.hard_limit_bytes;
         assert!(spent <= guard.figures().usable_bytes - 64 * MIB);
         // Neither took the share of the other.
@@ -352,17 +433,17 @@ mod tests {
     #[test]
     fn on_a_large_machine_headroom_is_within_reason() {
         let guard = guard(1 << 40);
-        let small = guard.settle("small", measured(70), 1).unwrap();
+        let (_small, small) = load(&guard, measured(70), 1).unwrap();
         assert_eq!(small.hard_limit_bytes, 70 * MIB + SMALL_HEADROOM);
-        let large = guard.settle("large", measured(5000), 1).unwrap();
+        let (_large, large) = load(&guard, measured(5000), 1).unwrap();
         assert_eq!(large.hard_limit_bytes, 5000 * MIB * 5);
     }
 
     #[test]
     fn what_does_not_fit_is_refused_with_the_arithmetic() {
         let guard = guard(300 * MIB);
-        guard.settle("a", measured(70), 1).unwrap();
-        let refusal = guard.admit("b", 0, Some(70 * MIB)).unwrap_err();
+        let (first, _) = load(&guard, measured(70), 1).unwrap();
+        let refusal = guard.admit(0, Some(70 * MIB), 1).unwrap_err();
         let text = refusal.to_string();
         for part in [
             "134.0 MiB",
@@ -374,8 +455,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in: {text}");
         }
-        guard.release("a");
-        guard.admit("b", 0, Some(70 * MIB)).unwrap();
+        drop(first);
+        guard.admit(0, Some(70 * MIB), 1).unwrap();
     }
 
     #[test]
@@ -385,21 +466,36 @@ mod tests {
             headroom: Some(headroom * MIB),
             ..measured(70)
         };
-        let given = guard.settle("a", stated(300), 1).unwrap();
+        let (_given, given) = load(&guard, stated(300), 1).unwrap();
         assert_eq!(given.hard_limit_bytes, 370 * MIB);
-        let refused = guard.settle("b", stated(700), 1).unwrap_err();
+        let refused = load(&guard, stated(700), 1).unwrap_err();
         assert_eq!(refused.headroom, 700 * MIB);
     }
 
     #[test]
-    fn a_claim_is_passed_on_to_the_successor() {
+    fn a_claim_is_given_back_with_whoever_had_it() {
         let guard = guard(1000 * MIB);
-        guard.admit("a+", 0, Some(70 * MIB)).unwrap();
-        let before = guard.figures();
-        guard.pass_on("a+", "a");
-        assert_eq!(guard.figures(), before);
-        guard.release("a");
+        let (claim, _) = load(&guard, measured(70), 1).unwrap();
+        assert!(guard.figures().workers_bytes > 70 * MIB);
+        // Also one whose worker did not fit in the end.
+        let too_large = guard.admit(0, Some(70 * MIB), 1);
+        drop(too_large);
+        drop(claim);
         assert_eq!(guard.figures().workers_bytes, 0);
+    }
+
+    #[test]
+    fn one_kill_of_the_kernel_explains_one_loss_and_only_at_its_time() {
+        let mut kills = OomKills::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!kills.explain(7, at(0)), "it was before our time");
+        assert!(kills.explain(8, at(10)));
+        assert!(!kills.explain(8, at(10)), "one loss each");
+        kills.note(9, at(20));
+        kills.note(9, at(23));
+        assert!(!kills.explain(9, at(24)), "that was somebody else");
+        assert!(kills.explain(10, at(25)));
     }
 
     proptest! {
@@ -409,9 +505,10 @@ mod tests {
             workers in prop::collection::vec((1_u64..4000, 1_usize..5), 1..20),
         ) {
             let guard = guard(limit * MIB);
-            for (index, (resident, planned)) in workers.into_iter().enumerate() {
+            let mut loaded = Vec::new();
+            for (resident, planned) in workers {
                 // Refusals are part of the game.
-                let _ = guard.settle(&index.to_string(), measured(resident), planned);
+                loaded.extend(load(&guard, measured(resident), planned));
                 let figures = guard.figures();
                 prop_assert!(figures.workers_bytes + figures.server_bytes <= figures.usable_bytes
                     || figures.workers_bytes == 0);

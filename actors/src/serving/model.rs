@@ -227,12 +227,7 @@ impl ServedModel {
         let rows = signature.check(&request.inputs)?;
         let suspect = self.suspect(&request.inputs, request.id.as_deref());
         if let Some(entry) = self.commons.quarantine.refuses(&suspect) {
-            return Err(ServeError::Quarantined {
-                model: entry.model,
-                fingerprint: entry.fingerprint,
-                cause: entry.reason,
-                expires_in: Duration::from_secs_f64(entry.expires_in_seconds),
-            });
+            return Err(entry.into());
         }
         let (job, answer) = Job::new(request, rows, Instant::now());
         match self.queue.push(job) {
@@ -284,7 +279,7 @@ impl ServedModel {
             warming: count(WorkerState::Warming),
             unloading: life.unloading,
             served: life.served,
-            failed: self.problem.is_some() || places.iter().any(|p| p.load_error.is_some()),
+            failed: self.problem.is_some() || places.iter().all(|p| p.load_error.is_some()),
             down_for: life.down_since.elapsed(),
             budget: self.recovery_budget(life.last_load),
         })

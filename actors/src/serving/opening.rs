@@ -13,7 +13,7 @@ use impetus_engine::{Arena, EngineError, LoadSpec, Loaded, RuntimeInfo};
 use thiserror::Error;
 
 use super::host::{HostError, HostedWorker, WorkerHost};
-use super::memory::{Measured, NoRoom, WorkerMemory};
+use super::memory::{Claim, Measured, NoRoom, WorkerMemory};
 use super::model::ServedModel;
 use super::worker::Workshop;
 
@@ -83,8 +83,6 @@ pub(crate) enum OpenError {
 pub(super) struct Opening<'a> {
     pub(super) model: &'a ServedModel,
     pub(super) shop: &'a Workshop,
-    /// Under which name its memory is claimed.
-    pub(super) claim: &'a str,
     pub(super) generation: u64,
     /// Told of each step as it begins.
     pub(super) step: &'a dyn Fn(Step<'_>),
@@ -108,6 +106,7 @@ pub(super) struct Opened {
     pub(super) receiver: Receiver,
     pub(super) loaded: Loaded,
     pub(super) memory: Option<WorkerMemory>,
+    pub(super) claim: Option<Claim>,
 }
 
 /// A worker that could not, if there was one.
@@ -124,7 +123,7 @@ impl Opening<'_> {
     /// Opens a worker: starts it, greets it, has the model loaded and warmed up, and sets its limits
     /// of memory.
     pub(super) async fn open(&self) -> Result<Opened, Failed> {
-        let room = self.claim_memory().map_err(|error| Failed {
+        let claim = self.claim_memory().map_err(|error| Failed {
             worker: None,
             what: "load the model",
             error: error.into(),
@@ -136,13 +135,14 @@ impl Opening<'_> {
             error: error.into(),
         })?;
         (self.step)(Step::Started(&worker));
-        match self.converse(&worker, room).await {
+        match self.converse(&worker, claim.as_ref()).await {
             Ok((sender, receiver, loaded, memory)) => Ok(Opened {
                 worker,
                 sender,
                 receiver,
                 loaded,
                 memory,
+                claim,
             }),
             Err((what, error)) => Err(Failed {
                 worker: Some(worker),
@@ -155,10 +155,10 @@ impl Opening<'_> {
     async fn converse(
         &self,
         worker: &HostedWorker,
-        room: Option<u64>,
+        claim: Option<&Claim>,
     ) -> Result<(Sender, Receiver, Loaded, Option<WorkerMemory>), (&'static str, OpenError)> {
         let (sender, mut receiver) = self
-            .link(worker, room)
+            .link(worker, claim)
             .map_err(|error| ("open the link", error.into()))?;
         within(HELLO_WITHIN, greet(&sender, &mut receiver, self.generation))
             .await
@@ -174,7 +174,7 @@ impl Opening<'_> {
             .await
             .map_err(|error| ("warm the model up", error))?;
         let memory = self
-            .limit_memory(worker)
+            .limit_memory(worker, claim)
             .map_err(|error| ("load the model", error.into()))?;
         Ok((sender, receiver, loaded, memory))
     }
@@ -182,10 +182,10 @@ impl Opening<'_> {
     fn link(
         &self,
         worker: &HostedWorker,
-        room: Option<u64>,
+        claim: Option<&Claim>,
     ) -> std::io::Result<(Sender, Receiver)> {
-        if let (Some(room), Some(data)) = (room, worker.data_bytes()) {
-            worker.limit_data(data.saturating_add(room))?;
+        if let (Some(claim), Some(data)) = (claim, worker.data_bytes()) {
+            worker.limit_data(data.saturating_add(claim.room()))?;
         }
         let limits = self.shop.settings.link;
         link::split(worker.socket()?, Arena::new(&limits)?, limits)
@@ -214,19 +214,33 @@ impl Opening<'_> {
         }
     }
 
-    /// Returns how much the worker may allocate before it has been measured; `None` where a worker
-    /// has no memory of its own.
-    fn claim_memory(&self) -> Result<Option<u64>, NoRoom> {
+    /// Claims what the worker may allocate before it has been measured; `None` where a worker has no
+    /// memory of its own.
+    fn claim_memory(&self) -> Result<Option<Claim>, NoRoom> {
         if !self.shop.host.isolates() {
             return Ok(None);
         }
         let (spec, expected) = (self.model.spec(), self.model.last_base());
-        let room = self.shop.memory.admit(self.claim, spec.bytes, expected)?;
-        Ok(Some(room))
+        let claim = self
+            .shop
+            .memory
+            .admit(spec.bytes, expected, self.planned())?;
+        Ok(Some(claim))
     }
 
-    fn limit_memory(&self, worker: &HostedWorker) -> Result<Option<WorkerMemory>, NoRoom> {
-        let (Some(resident), Some(data)) = (worker.resident_bytes(), worker.data_bytes()) else {
+    /// Returns how many workers of the model, this one included, have yet to be given their share.
+    fn planned(&self) -> usize {
+        self.model.unmeasured().max(1)
+    }
+
+    fn limit_memory(
+        &self,
+        worker: &HostedWorker,
+        claim: Option<&Claim>,
+    ) -> Result<Option<WorkerMemory>, NoRoom> {
+        let (Some(claim), Some(resident), Some(data)) =
+            (claim, worker.resident_bytes(), worker.data_bytes())
+        else {
             return Ok(None);
         };
         self.model.note_base(resident);
@@ -237,8 +251,7 @@ impl Opening<'_> {
             shared: 2 * (link.slots * link.slot_bytes) as u64,
             headroom: self.model.spec().description.memory.headroom,
         };
-        let planned = self.model.unmeasured();
-        let memory = self.shop.memory.settle(self.claim, measured, planned)?;
+        let memory = claim.settle(measured, self.planned())?;
         if let Err(error) = worker.limit_data(memory.data_limit_bytes) {
             tracing::warn!(%error, "the worker's memory could not be limited, it is only watched");
         }

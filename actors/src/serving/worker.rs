@@ -22,8 +22,8 @@ use tracing::info;
 use super::dispatch::Link;
 use super::host::{HostedWorker, WorkerHost};
 use super::ledger::LinkId;
-use super::loss::Loss;
-use super::memory::{MemoryGuard, OutOfMemory, WorkerMemory};
+use super::loss::{Blame, Loss};
+use super::memory::{Claim, MemoryGuard, OutOfMemory, WorkerMemory};
 use super::model::{ServedModel, Successor};
 use super::opening::{HELLO_WITHIN, Opened, Opening, REAP_WITHIN, Step};
 use super::{Catalog, WorkerState};
@@ -62,6 +62,8 @@ pub struct Workshop {
     pub settings: WorkerSettings,
     /// Who may take how much memory.
     pub memory: Arc<MemoryGuard>,
+    /// What the kernel has killed for want of memory.
+    pub out_of_memory: OutOfMemory,
     /// Where it is kept how workers ended.
     pub forensics: Option<Archive>,
     /// Where events are noted.
@@ -86,9 +88,20 @@ pub enum WorkerMsg {
     Successor {
         /// The incarnation that asked for it.
         generation: u64,
-        /// Why there is none, if so.
-        failure: Option<String>,
+        /// How that went.
+        outcome: Succession,
     },
+}
+
+/// How it went to have a worker loaded beside the one that serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Succession {
+    /// It is there.
+    Ready,
+    /// Memory has no room for both.
+    NoRoom(String),
+    /// It could not be loaded, which one that started afresh could not either.
+    Failed(String),
 }
 
 /// A run that has overrun its budget.
@@ -96,6 +109,10 @@ pub enum WorkerMsg {
 pub struct Overrun {
     /// The incarnation whose worker it is.
     pub generation: u64,
+    /// The number of the run.
+    pub run: u64,
+    /// For how long the worker had had nothing to do when it was sent.
+    pub idle_before: Duration,
     /// For how long the run has been going on.
     pub age: Duration,
     /// How long it may.
@@ -121,10 +138,14 @@ pub struct ModelWorker {
     worker: Option<HostedWorker>,
     link: Option<Link>,
     memory: Option<WorkerMemory>,
-    /// How often the kernel had killed for want of memory when this one began.
-    out_of_memory: OutOfMemory,
+    /// Its share of memory, for as long as it lives.
+    claim: Option<Claim>,
+    /// When it was last looked at.
+    looked: Instant,
     /// A fresh worker is being loaded to take its place.
     succession: bool,
+    /// That has come to an end of which nothing has followed yet.
+    outcome: Option<Succession>,
 }
 
 // === impl WorkerSettings ===
@@ -184,8 +205,10 @@ impl ModelWorker {
             worker: None,
             link: None,
             memory: None,
-            out_of_memory: OutOfMemory::read(),
+            claim: None,
+            looked: Instant::now(),
             succession: false,
+            outcome: None,
         }
     }
 
@@ -195,8 +218,11 @@ impl ModelWorker {
             left_behind.end();
         }
         // What older incarnations had out and nobody collected.
-        let before = self.generation.saturating_sub(1);
-        self.model.recover(self.index, before, &Loss::Unknown);
+        let before = LinkId {
+            worker: self.index,
+            generation: self.generation.saturating_sub(1),
+        };
+        self.model.recover(before, &Loss::Unknown, Blame::Running);
         if let Some(opened) = self.take_over() {
             return self.serve(ctx, opened, None);
         }
@@ -205,7 +231,6 @@ impl ModelWorker {
         let opening = Opening {
             model: &self.model,
             shop: &self.shop,
-            claim: self.name(),
             generation: self.generation,
             step: &step,
         };
@@ -222,10 +247,8 @@ impl ModelWorker {
             link,
             loaded,
             memory,
+            claim,
         } = self.model.places[self.index].take_successor()?;
-        self.shop
-            .memory
-            .pass_on(&self.successor_claim(), self.name());
         if !worker.is_running() {
             return None;
         }
@@ -237,6 +260,7 @@ impl ModelWorker {
             receiver,
             loaded,
             memory,
+            claim,
         })
     }
 
@@ -261,6 +285,7 @@ impl ModelWorker {
             receiver,
             loaded,
             memory,
+            claim,
         } = opened;
         self.model.loaded(&loaded, took);
         let resident = worker.resident_bytes();
@@ -284,6 +309,8 @@ impl ModelWorker {
         );
         self.worker = Some(worker);
         self.memory = memory;
+        self.claim = claim;
+        self.looked = Instant::now();
         let link = Link::new(
             Arc::clone(&self.model),
             self.link_id(),
@@ -297,13 +324,9 @@ impl ModelWorker {
         Ok(())
     }
 
-    /// Returns the actor's name, under which its memory is claimed.
+    /// Returns the actor's name.
     fn name(&self) -> &str {
         self.model.places[self.index].actor()
-    }
-
-    fn successor_claim(&self) -> String {
-        format!("{}+", self.name())
     }
 
     fn link_id(&self) -> LinkId {
@@ -311,6 +334,24 @@ impl ModelWorker {
             worker: self.index,
             generation: self.generation,
         }
+    }
+
+    /// Tells whether a run that was found overdue goes on, and has not been answered meanwhile.
+    fn is_still_running(&self, overrun: &Overrun) -> bool {
+        let running = self.model.ledger.running(self.link_id());
+        overrun.generation == self.generation && running.is_some_and(|run| run.id == overrun.run)
+    }
+
+    /// Gives a worker the time back in which the server itself stood still: what it said meanwhile
+    /// waits to be read.
+    fn forgive_a_standstill(&mut self) {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.looked) > LOOK_EVERY * 4 {
+            self.model.places[self.index].write(self.generation, |place| {
+                place.heard = place.heard.map(|_| now);
+            });
+        }
+        self.looked = now;
     }
 
     /// Judges an idle worker by its silence.
@@ -342,14 +383,21 @@ impl Actor for ModelWorker {
             WorkerMsg::LinkEnded { generation, reason } if generation == self.generation => {
                 Err(self.lost(ctx, reason).await)
             }
-            WorkerMsg::Overdue(overrun) if overrun.generation == self.generation => {
-                Err(self.end(ctx, Loss::Hang(overrun.to_string())).await)
+            WorkerMsg::Overdue(overrun) if self.is_still_running(&overrun) => {
+                // One that hung while it had nothing to do hung in its self-check.
+                let in_self_check = overrun.idle_before >= self.shop.settings.self_check_every;
+                let blame = match in_self_check {
+                    true => Blame::Nobody,
+                    false => Blame::Only(overrun.run),
+                };
+                Err(self.end(ctx, Loss::Hang(overrun.to_string()), blame).await)
             }
             WorkerMsg::Successor {
                 generation,
-                failure,
+                outcome,
             } if generation == self.generation => {
-                self.succeed(ctx, failure);
+                // Done with at the next look, which heeds that healing may be paused.
+                self.outcome = Some(outcome);
                 Ok(())
             }
             // Word of an incarnation that is over.
@@ -362,13 +410,21 @@ impl Actor for ModelWorker {
         self.model.places[self.index].write(self.generation, |place| {
             place.resident_bytes = resident;
         });
+        self.shop.out_of_memory.look();
+        self.forgive_a_standstill();
         if self.model.healing().paused_for().is_some() {
             return Ok(());
         }
-        if let Some(loss) = self.silence().or_else(|| self.too_large(resident)) {
-            return Err(self.end(ctx, loss).await);
+        if let Some(loss) = self.silence() {
+            return Err(self.end(ctx, loss, Blame::Nobody).await);
         }
-        self.recycle_if_large(ctx, resident);
+        if let Some(loss) = self.too_large(resident) {
+            return Err(self.end(ctx, loss, Blame::Running).await);
+        }
+        match self.outcome.take() {
+            Some(outcome) => self.succeed(ctx, outcome),
+            None => self.recycle_if_large(ctx, resident),
+        }
         Ok(())
     }
 
@@ -406,7 +462,7 @@ impl Drop for ModelWorker {
         }
         // Nothing is left here when the end was found out about; after a panic nobody knows more.
         self.model
-            .recover(self.index, self.generation, &Loss::Unknown);
+            .recover(self.link_id(), &Loss::Unknown, Blame::Running);
     }
 }
 

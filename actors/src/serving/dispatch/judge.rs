@@ -18,7 +18,7 @@ use super::super::ledger::Running;
 use super::super::worker::{Overrun, WorkerMsg};
 use super::Link;
 
-/// The longest sleep while something is out, so that a standstill of our own shows.
+/// The longest sleep, so that a standstill of our own shows.
 const SLICE: Duration = Duration::from_millis(250);
 /// Being late by less than this is what timers are.
 const LATE: Duration = Duration::from_millis(50);
@@ -26,10 +26,13 @@ const LATE: Duration = Duration::from_millis(50);
 const AGAIN: Duration = Duration::from_millis(5);
 /// How often it is looked at while healing is paused.
 const WHILE_PAUSED: Duration = Duration::from_millis(250);
+/// How long the worker's actor gets to do something about a run that was reported.
+const REPORTED: Duration = Duration::from_secs(1);
 /// How long an answer that has arrived may go unread before it counts as none.
 const READ_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the judge remembers from look to look.
+#[derive(Default)]
 struct Case {
     running: Option<u64>,
     /// Time that is given back.
@@ -38,83 +41,116 @@ struct Case {
     unread_since: Option<Instant>,
 }
 
-/// What is to be done.
+/// A run that goes on.
+#[derive(Clone, Copy)]
+struct Run {
+    id: u64,
+    began: Instant,
+}
+
+/// What follows from a look.
+#[derive(Debug, PartialEq, Eq)]
 enum Judgement {
+    /// Look again after so long.
     Wait(Duration),
-    Overdue(Duration),
+    /// The run of that number has used its budget up.
+    Spent(u64, Duration),
+}
+
+// === impl Case ===
+
+impl Case {
+    /// Holds the run that goes on against its budget. `credit` is time since the last look that
+    /// nobody had; it belongs to whichever run goes on now, also to one that began meanwhile.
+    fn look(
+        &mut self,
+        run: Option<Run>,
+        budget: Duration,
+        now: Instant,
+        credit: Duration,
+    ) -> Judgement {
+        let Some(Run { id, began }) = run else {
+            *self = Self::default();
+            // Nothing that begins from now on can be overdue before this has passed.
+            return Judgement::Wait(budget.min(SLICE));
+        };
+        if self.running != Some(id) {
+            *self = Self {
+                running: Some(id),
+                ..Self::default()
+            };
+        }
+        self.credit += credit;
+        let age = now
+            .saturating_duration_since(began)
+            .saturating_sub(self.credit);
+        if age < budget {
+            self.unread_since = None;
+            return Judgement::Wait((budget - age).min(SLICE));
+        }
+        Judgement::Spent(id, age)
+    }
 }
 
 // === impl Link ===
 
 impl Link {
-    /// Watches over the budget of every run until one overruns it.
+    /// Watches over the budget of every run.
     pub(in crate::serving) async fn judge(self, sender: Sender) {
-        let mut case = Case {
-            running: None,
-            credit: Duration::ZERO,
-            unread_since: None,
-        };
+        let mut case = Case::default();
+        let mut credit = Duration::ZERO;
         loop {
             let now = Instant::now();
             for id in self.model.ledger.newly_unwanted(self.id, now) {
                 sender.interrupt(id);
             }
-            let wait = match self.look(&mut case, &sender, now) {
+            let running = self.model.ledger.running(self.id);
+            let run = running.map(|Running { id, sent }| Run {
+                id,
+                began: sent.max(self.turned.get()),
+            });
+            let wait = match case.look(run, self.model.run_budget(), now, credit) {
                 Judgement::Wait(wait) => wait,
-                Judgement::Overdue(age) => return self.report(age),
+                Judgement::Spent(..) if self.healing_is_paused() => {
+                    // The pause is nobody's time.
+                    case.credit += WHILE_PAUSED;
+                    WHILE_PAUSED
+                }
+                Judgement::Spent(..) if self.is_unread(&mut case, &sender, now) => AGAIN,
+                Judgement::Spent(id, age) => {
+                    let idle = running.map(|run| run.sent.duration_since(self.turned.get()));
+                    self.report(id, age, idle.unwrap_or_default());
+                    REPORTED
+                }
             };
             let until = now + wait;
             tokio::select! {
                 () = self.model.deserted.notified() => {}
-                () = tokio::time::sleep_until(until.into()) => {
-                    let late = Instant::now().saturating_duration_since(until);
-                    if late > LATE {
-                        case.credit += late;
-                    }
-                }
+                () = tokio::time::sleep_until(until.into()) => {}
             }
+            // Whatever has woken us: being late is our own standstill, which may have begun as soon as
+            // we slept.
+            let woken = Instant::now();
+            let late = woken.saturating_duration_since(until) > LATE;
+            credit = if late { woken - now } else { Duration::ZERO };
         }
     }
 
-    fn look(&self, case: &mut Case, sender: &Sender, now: Instant) -> Judgement {
-        let budget = self.model.run_budget();
-        let running = self.model.ledger.running(self.id);
-        let Some(Running { id, sent }) = running else {
-            case.running = None;
-            // Nothing that begins from now on can be overdue before this has passed.
-            return Judgement::Wait(budget);
-        };
-        if case.running != Some(id) {
-            *case = Case {
-                running: Some(id),
-                credit: Duration::ZERO,
-                unread_since: None,
-            };
+    /// Tells whether an answer may have arrived that was not read yet.
+    fn is_unread(&self, case: &mut Case, sender: &Sender, now: Instant) -> bool {
+        if !sender.has_unread() {
+            return false;
         }
-        let began = sent.max(self.turned.get());
-        let age = now
-            .saturating_duration_since(began)
-            .saturating_sub(case.credit);
-        if age < budget {
-            case.unread_since = None;
-            return Judgement::Wait((budget - age).min(SLICE));
-        }
-        if self.healing_is_paused() {
-            return Judgement::Wait(WHILE_PAUSED);
-        }
-        if sender.has_unread() {
-            let since = *case.unread_since.get_or_insert(now);
-            if now.saturating_duration_since(since) < READ_WITHIN {
-                return Judgement::Wait(AGAIN);
-            }
-        }
-        Judgement::Overdue(age)
+        let since = *case.unread_since.get_or_insert(now);
+        now.saturating_duration_since(since) < READ_WITHIN
     }
 
-    fn report(&self, age: Duration) {
+    fn report(&self, run: u64, age: Duration, idle_before: Duration) {
         // An inbox that is full or closed has an actor behind it that is replaced for that.
         let _ = self.actor.try_send_priority(WorkerMsg::Overdue(Overrun {
             generation: self.id.generation,
+            run,
+            idle_before,
             age,
             budget: self.model.run_budget(),
         }));
@@ -122,5 +158,56 @@ impl Link {
 
     fn healing_is_paused(&self) -> bool {
         self.model.healing().paused_for().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET: Duration = Duration::from_secs(1);
+
+    fn run(id: u64, began: Instant) -> Option<Run> {
+        Some(Run { id, began })
+    }
+
+    #[test]
+    fn a_run_is_overdue_when_its_budget_is_spent_and_not_before() {
+        let (mut case, began) = (Case::default(), Instant::now());
+        let mut look = |millis| {
+            let now = began + Duration::from_millis(millis);
+            case.look(run(1, began), BUDGET, now, Duration::ZERO)
+        };
+        assert_eq!(look(0), Judgement::Wait(SLICE));
+        assert_eq!(look(900), Judgement::Wait(Duration::from_millis(100)));
+        assert_eq!(look(1000), Judgement::Spent(1, BUDGET));
+    }
+
+    #[test]
+    fn a_standstill_of_the_server_is_not_held_against_a_run_that_began_just_before_it() {
+        let (mut case, asleep) = (Case::default(), Instant::now());
+        assert_eq!(
+            case.look(None, BUDGET, asleep, Duration::ZERO),
+            Judgement::Wait(SLICE)
+        );
+        // It begins in the middle of that sleep, and then everything stands still for an hour.
+        let began = asleep + Duration::from_millis(10);
+        let thawed = asleep + Duration::from_secs(3600);
+        let judgement = case.look(run(1, began), BUDGET, thawed, thawed - asleep);
+        assert!(matches!(judgement, Judgement::Wait(_)), "{judgement:?}");
+        // From then on its time counts again.
+        let later = thawed + BUDGET + Duration::from_millis(10);
+        let judgement = case.look(run(1, began), BUDGET, later, Duration::ZERO);
+        assert!(matches!(judgement, Judgement::Spent(1, _)), "{judgement:?}");
+    }
+
+    #[test]
+    fn the_credit_of_one_run_is_not_the_next_ones() {
+        let (mut case, start) = (Case::default(), Instant::now());
+        let hour = Duration::from_secs(3600);
+        case.look(run(1, start), BUDGET, start + hour, hour);
+        let began = start + hour;
+        let judgement = case.look(run(2, began), BUDGET, began + BUDGET, Duration::ZERO);
+        assert_eq!(judgement, Judgement::Spent(2, BUDGET));
     }
 }

@@ -43,9 +43,14 @@ impl Tail {
             .spawn(move || {
                 let mut reader = BufReader::with_capacity(LINE, File::from(pipe));
                 let mut line = Vec::with_capacity(LINE);
+                let mut patience = PATIENCE;
                 while read_line(&mut reader, &mut line) {
                     kept.add(&line);
-                    pass_on(&line);
+                    // One that was refused has waited for all that follow.
+                    patience = match pass_on(&line, &patience) {
+                        true => PATIENCE,
+                        false => Timespec::default(),
+                    };
                     line.clear();
                 }
             })?;
@@ -76,13 +81,16 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> bool {
     matches!(limited.read_until(b'\n', line), Ok(read) if read > 0)
 }
 
-fn pass_on(line: &[u8]) {
+/// Writes a line to the server's own standard error, if that takes it in time; returns whether it did.
+fn pass_on(line: &[u8], patience: &Timespec) -> bool {
     let stderr = io::stderr();
     let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
-    if matches!(poll(&mut polled, Some(&PATIENCE)), Ok(ready) if ready > 0) {
+    let taken = matches!(poll(&mut polled, Some(patience)), Ok(ready) if ready > 0);
+    if taken {
         // A log that is gone is nothing that a worker's last words could mend.
         let _ = stderr.lock().write_all(line);
     }
+    taken
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use impetus_engine::{EngineError, Tensor, TensorError};
 
 use super::super::job::{Inference, Job};
 use super::super::ledger::{InFlight, LinkId};
-use super::super::loss::Loss;
+use super::super::loss::{Blame, Loss};
 use super::super::quarantine::Fingerprint;
 use super::super::{Fault, ServeError};
 use super::ServedModel;
@@ -32,22 +32,23 @@ impl ServedModel {
     /// Collects what was out over the links of `worker` up to `generation` and sends it again or
     /// answers it.
     ///
-    /// Only the batch that was running can have been the worker's end: its members run again alone,
-    /// and the one that was alone already is refused for good if there is evidence. The batches
-    /// behind it never began; they go back as they were.
-    pub(in crate::serving) fn recover(
-        &self,
-        worker: usize,
-        generation: u64,
-        loss: &Loss,
-    ) -> Recovered {
+    /// Only the batch that was running can have been the worker's end, and only if it is the one to
+    /// blame: its members run again alone, and the one that was alone already is refused for good
+    /// if there is evidence. The batches behind it never began; they go back as they were.
+    pub(in crate::serving) fn recover(&self, link: LinkId, loss: &Loss, blame: Blame) -> Recovered {
+        let LinkId { worker, generation } = link;
         let mut recovered = Recovered::default();
         let mut again = Vec::new();
         let mut running = true;
         for batch in self.ledger.collect(worker, generation) {
             recovered.requests += batch.jobs.len();
-            let suspected = batch.sent.is_some() && std::mem::take(&mut running);
-            if !suspected {
+            let ran = batch.sent.is_some() && std::mem::take(&mut running);
+            let to_blame = match blame {
+                Blame::Running => true,
+                Blame::Only(id) => batch.id == id,
+                Blame::Nobody => false,
+            };
+            if !(ran && to_blame) {
                 again.extend(batch.jobs);
                 continue;
             }
@@ -81,6 +82,27 @@ impl ServedModel {
         let model = self.spec.name.clone();
         self.refuse(job, ServeError::WorkerLost { model, attempts });
         None
+    }
+
+    /// Refuses a suspected request that is alone in its batch if a copy of it has been found out
+    /// meanwhile; tells whether it was.
+    pub(in crate::serving) fn refuse_if_known(&self, link: LinkId, id: u64) -> bool {
+        let known = self.ledger.with_only_member(id, |job| {
+            let suspect = self.suspect(&job.inputs, job.id.as_deref());
+            self.commons.quarantine.refuses(&suspect)
+        });
+        let Some(Some(entry)) = known else {
+            return false;
+        };
+        for job in self
+            .ledger
+            .settle(link, id)
+            .into_iter()
+            .flat_map(|batch| batch.jobs)
+        {
+            self.refuse(job, entry.clone().into());
+        }
+        true
     }
 
     /// Refuses a request that has killed the worker it was alone with, now and from now on.

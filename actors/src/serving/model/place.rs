@@ -11,7 +11,7 @@ use impetus_engine::link::Parked;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::host::{HostedWorker, Leash};
-use super::super::memory::WorkerMemory;
+use super::super::memory::{Claim, WorkerMemory};
 use super::super::state::{WorkerState, WorkerStatus};
 
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub(in crate::serving) struct Successor {
     pub(in crate::serving) link: Parked,
     pub(in crate::serving) loaded: Loaded,
     pub(in crate::serving) memory: Option<WorkerMemory>,
+    pub(in crate::serving) claim: Option<Claim>,
 }
 
 /// A copy of what is known of a worker.
@@ -69,13 +70,16 @@ impl Place {
         }
     }
 
-    /// Leaves a worker for the next incarnation; one that was left before is ended.
-    pub(in crate::serving) fn leave(&self, successor: Successor) {
-        let mut place = self
-            .successor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *place = Some(successor);
+    /// Leaves a worker for the next incarnation, if this one is still the newest; one that was left
+    /// before is ended.
+    pub(in crate::serving) fn leave(&self, generation: u64, successor: Successor) {
+        self.write(generation, |_| {
+            let mut place = self
+                .successor
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *place = Some(successor);
+        });
     }
 
     /// Takes the worker that was left.

@@ -7,6 +7,7 @@ use impetus_engine::{DType, Dim, EngineError, RuntimeInfo, Tensor, TensorSpec};
 use impetus_supervision::{Clock, Healing, SystemClock};
 use proptest::prelude::*;
 
+use super::super::loss::Blame;
 use super::super::quarantine::QuarantineSettings;
 use super::super::state::WorkerState;
 use super::*;
@@ -125,6 +126,13 @@ fn outside() -> Loss {
     Loss::Outside("was ended by signal 9".to_owned())
 }
 
+fn at(generation: u64) -> LinkId {
+    LinkId {
+        worker: 0,
+        generation,
+    }
+}
+
 const LINK: LinkId = LinkId {
     worker: 0,
     generation: 1,
@@ -155,8 +163,8 @@ fn a_lost_batch_runs_again_member_by_member_and_in_front_of_the_others() {
         .collect();
     let id = take(&model, LINK).unwrap();
     let late = model.submit(request(9.0)).unwrap();
-    assert_eq!(model.recover(0, 1, &crash()).requests, 3);
-    let again = model.recover(0, 1, &crash());
+    assert_eq!(model.recover(at(1), &crash(), Blame::Running).requests, 3);
+    let again = model.recover(at(1), &crash(), Blame::Running);
     assert_eq!(again, Recovered::default(), "nothing is recovered twice");
     serve(&model, 0, 2);
     let link = LinkId {
@@ -189,7 +197,7 @@ fn a_request_that_loses_its_worker_too_often_is_answered_with_that() {
             },
         )
         .unwrap();
-        model.recover(0, generation, &outside());
+        model.recover(at(generation), &outside(), Blame::Running);
     }
     let error = answer_to.blocking_recv().unwrap().unwrap_err();
     assert!(
@@ -321,7 +329,7 @@ proptest! {
                     }
                 }
                 Step::Lose(loss) => {
-                    model.recover(0, generation, &loss);
+                    model.recover(at(generation), &loss, Blame::Running);
                     generation += 1;
                     serve(&model, 0, generation);
                     // Answers of the old link that come late must not count.

@@ -7,14 +7,16 @@
 use std::time::{Duration, Instant};
 
 use impetus_engine::link::LinkError;
-use impetus_supervision::{ActorError, Context, ProcessLost};
+use impetus_supervision::{ActorError, Context, ProcessEnd, ProcessLost};
+use rustix::process::Signal;
 use serde_json::Value;
 use tracing::warn;
 
 use super::super::WorkerState;
+use super::super::dispatch::Link;
 use super::super::forensics::{LOOK_WITHIN, Scene};
 use super::super::host::{HostedWorker, autopsy};
-use super::super::loss::Loss;
+use super::super::loss::{Blame, Loss};
 use super::super::model::Recovered;
 use super::super::opening::{Failed, OpenError, REAP_WITHIN};
 use super::ModelWorker;
@@ -31,19 +33,27 @@ impl ModelWorker {
         let Some(mut worker) = self.worker.take() else {
             return ActorError::Failed(reason);
         };
-        // It has ended already or is about to; one that only closed its socket or broke the protocol
-        // is ended here.
-        let ended = reap(&mut worker).await;
+        let mut process = Value::Null;
+        let mut ended = worker.ended(ENDS_WITHIN).await;
+        let by_itself = ended.is_some();
+        if !by_itself {
+            // It only closed its socket, or one end did not understand the other.
+            process = look_at(&worker).await;
+            worker.kill();
+            ended = worker.ended(REAP_WITHIN).await;
+        }
         let loss = match &ended {
-            Some(lost) => Loss::of(lost.how, self.out_of_memory.happened_since()),
-            None => Loss::Unknown,
+            Some(lost) if by_itself => Loss::of(lost.how, self.was_out_of_memory(lost.how)),
+            _ => Loss::Unknown,
         };
+        self.drained().await;
         let mut scene = self.scene(&worker, &loss);
-        self.give_back(ctx, &loss);
+        self.give_back(ctx, &loss, Blame::Running);
+        scene.process = process;
         scene.stderr = worker.last_words();
         let last_line = scene.stderr.last().cloned();
         let evidence = loss.is_evidence();
-        if evidence {
+        if evidence || !by_itself {
             self.keep(scene);
         }
         let detail = match last_line {
@@ -54,18 +64,34 @@ impl ModelWorker {
     }
 
     /// Ends a worker for what it does, and gives back what it had.
-    pub(super) async fn end(&mut self, ctx: &Context<Self>, loss: Loss) -> ActorError {
-        let reason = loss.to_string();
-        warn!(model = %self.model.spec().name, %reason, "worker is killed");
+    pub(super) async fn end(
+        &mut self,
+        ctx: &Context<Self>,
+        mut loss: Loss,
+        blame: Blame,
+    ) -> ActorError {
         let Some(mut worker) = self.worker.take() else {
-            return ActorError::Failed(reason);
+            return ActorError::Failed(loss.to_string());
         };
+        let blame = self.settle_blame(blame);
+        if let Some(link) = &self.link {
+            // What is sent from now on would be lost for what was there before it.
+            link.stop_taking();
+        }
         let mut scene = self.scene(&worker, &loss);
         scene.process = look_at(&worker).await;
+        if let (Loss::Hang(why), true) = (&loss, was_stopped(&scene.process)) {
+            loss = Loss::Outside(format!("{why}; a signal had stopped it"));
+        }
+        let reason = loss.to_string();
+        warn!(model = %self.model.spec().name, %reason, "worker is killed");
         worker.kill();
         self.take_down(Some(&reason));
         let ended = worker.ended(REAP_WITHIN).await;
-        self.give_back(ctx, &loss);
+        self.drained().await;
+        self.give_back(ctx, &loss, blame);
+        scene.cause = loss.kind();
+        scene.reason.clone_from(&reason);
         scene.stderr = worker.last_words();
         self.keep(scene);
         ended_by(ended, reason)
@@ -122,7 +148,9 @@ impl ModelWorker {
             link.stop_taking();
         }
         let id = self.link_id();
-        while self.model.ledger.batches_on(id) > 0 && Instant::now() < deadline {
+        // A worker that is lost meanwhile finishes nothing more.
+        let has_ended = || self.link.as_ref().is_some_and(Link::has_ended);
+        while self.model.ledger.batches_on(id) > 0 && !has_ended() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.take_down(None);
@@ -132,7 +160,7 @@ impl ModelWorker {
         }
     }
 
-    fn take_down(&self, reason: Option<&str>) {
+    fn take_down(&mut self, reason: Option<&str>) {
         if let Some(link) = &self.link {
             link.stop_taking();
         }
@@ -143,15 +171,40 @@ impl ModelWorker {
                 place.last_loss = Some(reason.to_owned());
             }
         });
-        self.shop.memory.release(self.name());
+        self.claim = None;
         self.model.note_down();
     }
 
+    /// Names the batch that a loss may be held against as long as it is known.
+    fn settle_blame(&self, blame: Blame) -> Blame {
+        match blame {
+            Blame::Running => match self.model.ledger.running(self.link_id()) {
+                Some(run) => Blame::Only(run.id),
+                None => Blame::Nobody,
+            },
+            settled => settled,
+        }
+    }
+
+    /// Tells whether the kernel has killed the worker for want of memory.
+    fn was_out_of_memory(&self, how: ProcessEnd) -> bool {
+        how == ProcessEnd::Signal(Signal::KILL.as_raw())
+            && self.shop.out_of_memory.explains_a_kill()
+    }
+
+    /// Waits a moment until what the worker wrote before its end has been read.
+    async fn drained(&self) {
+        if let Some(link) = &self.link {
+            // What comes later than this is run once more.
+            let _ = tokio::time::timeout(ENDS_WITHIN, link.drained()).await;
+        }
+    }
+
     /// Gives back what the worker had; an end that proves nothing against the worker is excused.
-    fn give_back(&self, ctx: &Context<Self>, loss: &Loss) {
+    fn give_back(&self, ctx: &Context<Self>, loss: &Loss, blame: Blame) {
         // Before anybody gets an answer: who asks for the figures then finds it counted.
         self.model.note_loss(loss);
-        let recovered = self.model.recover(self.index, self.generation, loss);
+        let recovered = self.model.recover(self.link_id(), loss, blame);
         if matches!(loss, Loss::Outside(_)) || recovered.under_suspicion {
             ctx.excuse();
         }
@@ -216,6 +269,13 @@ async fn reap(worker: &mut HostedWorker) -> Option<ProcessLost> {
     }
     worker.kill();
     worker.ended(REAP_WITHIN).await
+}
+
+/// Tells whether a process stood still because of a signal: that is nothing it did.
+fn was_stopped(process: &Value) -> bool {
+    process["State"]
+        .as_str()
+        .is_some_and(|state| state.starts_with(['T', 't']))
 }
 
 /// Reads what the kernel says about a worker, for a moment at most: a process that is stuck in the

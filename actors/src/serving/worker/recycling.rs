@@ -14,15 +14,14 @@ use tracing::{info, warn};
 
 use super::super::loss::Loss;
 use super::super::model::{ServedModel, Successor};
-use super::super::opening::Opening;
-use super::{ModelWorker, WorkerMsg, Workshop};
+use super::super::opening::{OpenError, Opening};
+use super::{ModelWorker, Succession, WorkerMsg, Workshop};
 
 /// What it takes to load a successor beside the worker that serves.
-struct Succession {
+struct Heir {
     model: Arc<ServedModel>,
     shop: Arc<Workshop>,
     index: usize,
-    claim: String,
     generation: u64,
     actor: ActorRef<WorkerMsg>,
 }
@@ -58,81 +57,90 @@ impl ModelWorker {
             return self.make_room(ctx, "a spare takes over");
         }
         self.succession = true;
-        let succession = Succession {
+        let heir = Heir {
             model: Arc::clone(&self.model),
             shop: Arc::clone(&self.shop),
             index: self.index,
-            claim: self.successor_claim(),
             generation: self.generation,
             actor: ctx.myself(),
         };
-        ctx.spawn(succession.prepare());
+        ctx.spawn(heir.prepare());
     }
 
     /// A successor is there, or could not be had.
-    pub(super) fn succeed(&mut self, ctx: &mut Context<Self>, failure: Option<String>) {
+    pub(super) fn succeed(&mut self, ctx: &mut Context<Self>, outcome: Succession) {
         self.succession = false;
-        match failure {
-            None => self.make_room(ctx, "a fresh worker takes over"),
-            Some(reason) => {
+        match outcome {
+            Succession::Ready => self.make_room(ctx, "a fresh worker takes over"),
+            Succession::NoRoom(reason) => {
                 warn!(%reason, "no worker could be loaded beside the one that is too large");
                 self.make_room(ctx, "it starts afresh");
             }
+            Succession::Failed(reason) => {
+                // One that started afresh would fail as well, and this one serves.
+                warn!(%reason, "no worker could be loaded in place of the one that is too large");
+                self.rest();
+            }
         }
+    }
+
+    /// Waits for the next try to recycle.
+    fn rest(&self) {
+        self.model.places[self.index].write(self.generation, |place| {
+            place.recycled = Some(Instant::now());
+        });
     }
 
     fn make_room(&mut self, ctx: &mut Context<Self>, how: &str) {
         self.model.note_recycled();
         let message = format!("is over its soft limit of memory: {how}");
         self.shop.note(self.name(), message);
-        self.model.places[self.index].write(self.generation, |place| {
-            place.recycled = Some(Instant::now());
-        });
+        self.rest();
         ctx.excuse();
         ctx.stop();
     }
 }
 
-// === impl Succession ===
+// === impl Heir ===
 
-impl Succession {
+impl Heir {
     async fn prepare(self) {
-        let failure = match self.load().await {
+        let outcome = match self.load().await {
             Ok(successor) => {
-                self.model.places[self.index].leave(successor);
-                None
+                self.model.places[self.index].leave(self.generation, successor);
+                Succession::Ready
             }
-            Err(reason) => {
-                self.shop.memory.release(&self.claim);
-                Some(reason)
-            }
+            Err(outcome) => outcome,
         };
         // An inbox that takes nothing has an actor behind it that is replaced for that.
         let _ = self.actor.try_send_priority(WorkerMsg::Successor {
             generation: self.generation,
-            failure,
+            outcome,
         });
     }
 
-    async fn load(&self) -> Result<Successor, String> {
+    async fn load(&self) -> Result<Successor, Succession> {
         let opening = Opening {
             model: &self.model,
             shop: &self.shop,
-            claim: &self.claim,
             generation: self.generation + 1,
             step: &|_| {},
         };
-        let opened = opening
-            .open()
-            .await
-            .map_err(|failed| format!("could not {}: {}", failed.what, failed.error))?;
-        let link =
-            link::park(&opened.sender, opened.receiver).map_err(|error| error.to_string())?;
+        let opened = opening.open().await.map_err(|failed| {
+            let reason = format!("could not {}: {}", failed.what, failed.error);
+            match failed.error {
+                OpenError::NoRoom(_) => Succession::NoRoom(reason),
+                _ => Succession::Failed(reason),
+            }
+        })?;
+        let link = link::park(&opened.sender, opened.receiver)
+            .map_err(|error| Succession::Failed(error.to_string()))?;
         Ok(Successor {
             worker: opened.worker,
             link,
             loaded: opened.loaded,
             memory: opened.memory,
+            claim: opened.claim,
         })
     }
 }

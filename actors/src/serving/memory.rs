@@ -13,16 +13,19 @@
 //! Headroom that nobody states is the worker's fair share of what is free, within reason: four times
 //! what it had when loaded, or a gigabyte, is enough for whatever a run needs on top.
 
+mod out_of_memory;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::metrics::{ResourceProbe, SystemHost, oom_kills};
+use crate::metrics::{ResourceProbe, SystemHost};
+
+pub use out_of_memory::OutOfMemory;
 
 const MIB: u64 = 1 << 20;
 /// The most headroom that is given unasked to a worker that is small itself.
@@ -301,69 +304,6 @@ impl Drop for Claim {
     }
 }
 
-/// What the kernel has killed in this container for want of memory, so that a kill can be told from
-/// one that somebody else is behind. Each such kill explains the loss of one worker, and only one
-/// that comes at about the same time.
-#[derive(Debug, Default)]
-pub struct OutOfMemory(Mutex<OomKills>);
-
-#[derive(Debug, Default)]
-struct OomKills {
-    /// Kills that can explain no loss any more.
-    explained: u64,
-    /// Kills when it was last looked, and since when there were so many.
-    seen: Option<(u64, Instant)>,
-}
-
-/// How long a kill may explain a loss: longer than it takes to notice one.
-const EXPLAINS_FOR: Duration = Duration::from_secs(2);
-
-// === impl OutOfMemory ===
-
-impl OutOfMemory {
-    /// Looks how many there are. Done several times a second, so that old ones explain nothing.
-    pub fn look(&self) {
-        if let Some(count) = oom_kills(Path::new("/")) {
-            self.lock().note(count, Instant::now());
-        }
-    }
-
-    /// Tells whether a kill that has just been found may have been the kernel's.
-    #[must_use]
-    pub fn explains_a_kill(&self) -> bool {
-        oom_kills(Path::new("/")).is_some_and(|count| self.lock().explain(count, Instant::now()))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, OomKills> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl OomKills ===
-
-impl OomKills {
-    fn note(&mut self, count: u64, now: Instant) {
-        match self.seen {
-            None => self.explained = count,
-            Some((seen, since)) if seen == count => {
-                if now.saturating_duration_since(since) >= EXPLAINS_FOR {
-                    self.explained = count;
-                }
-                return;
-            }
-            Some(_) => {}
-        }
-        self.seen = Some((count, now));
-    }
-
-    fn explain(&mut self, count: u64, now: Instant) -> bool {
-        self.note(count, now);
-        let explains = count > self.explained;
-        self.explained += u64::from(explains);
-        explains
-    }
-}
-
 /// Bytes in words.
 struct Mib(u64);
 
@@ -374,145 +314,4 @@ impl fmt::Display for Mib {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn guard(limit: u64) -> Arc<MemoryGuard> {
-        Arc::new(MemoryGuard {
-            settings: MemorySettings {
-                limit: Some(limit),
-                usable_percent: 90,
-                server_reserve: 64 * MIB,
-                headroom: None,
-                headroom_min: 64 * MIB,
-                recycle_pause: Duration::from_secs(60),
-            },
-            probe: Mutex::new(None),
-            inner: Mutex::default(),
-        })
-    }
-
-    /// Loads a worker and has it measured.
-    fn load(
-        guard: &Arc<MemoryGuard>,
-        measured: Measured,
-        planned: usize,
-    ) -> Result<(Claim, WorkerMemory), NoRoom> {
-        let claim = guard.admit(0, Some(measured.resident), planned)?;
-        let memory = claim.settle(measured, planned)?;
-        Ok((claim, memory))
-    }
-
-    fn measured(resident: u64) -> Measured {
-        Measured {
-            resident: resident * MIB,
-            data: 30 * MIB,
-            shared: 0,
-            headroom: None,
-        }
-    }
-
-    #[test]
-    fn workers_share_what_is_free_and_stay_within_it_together() {
-        let guard = guard(1000 * MIB);
-        let (_first, first) = load(&guard, measured(70), 2).unwrap();
-        let (_second, second) = load(&guard, measured(70), 1).unwrap();
-        let spent = first.hard_limit_bytes + second.hard_limit_bytes;
-        assert!(spent <= guard.figures().usable_bytes - 64 * MIB);
-        // Neither took the share of the other.
-        assert!(first.hard_limit_bytes.abs_diff(second.hard_limit_bytes) <= MIB);
-        assert!(first.soft_limit_bytes < first.hard_limit_bytes);
-        assert_eq!(
-            first.data_limit_bytes - 30 * MIB,
-            first.hard_limit_bytes - 70 * MIB
-        );
-    }
-
-    #[test]
-    fn on_a_large_machine_headroom_is_within_reason() {
-        let guard = guard(1 << 40);
-        let (_small, small) = load(&guard, measured(70), 1).unwrap();
-        assert_eq!(small.hard_limit_bytes, 70 * MIB + SMALL_HEADROOM);
-        let (_large, large) = load(&guard, measured(5000), 1).unwrap();
-        assert_eq!(large.hard_limit_bytes, 5000 * MIB * 5);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused_with_the_arithmetic() {
-        let guard = guard(300 * MIB);
-        let (first, _) = load(&guard, measured(70), 1).unwrap();
-        let refusal = guard.admit(0, Some(70 * MIB), 1).unwrap_err();
-        let text = refusal.to_string();
-        for part in [
-            "134.0 MiB",
-            "70.0 MiB",
-            "64.0 MiB",
-            "270.0 MiB",
-            "300.0 MiB",
-            "206.0 MiB",
-        ] {
-            assert!(text.contains(part), "{part} is not in: {text}");
-        }
-        drop(first);
-        guard.admit(0, Some(70 * MIB), 1).unwrap();
-    }
-
-    #[test]
-    fn a_stated_headroom_is_given_or_refused_but_never_cut() {
-        let guard = guard(1000 * MIB);
-        let stated = |headroom| Measured {
-            headroom: Some(headroom * MIB),
-            ..measured(70)
-        };
-        let (_given, given) = load(&guard, stated(300), 1).unwrap();
-        assert_eq!(given.hard_limit_bytes, 370 * MIB);
-        let refused = load(&guard, stated(700), 1).unwrap_err();
-        assert_eq!(refused.headroom, 700 * MIB);
-    }
-
-    #[test]
-    fn a_claim_is_given_back_with_whoever_had_it() {
-        let guard = guard(1000 * MIB);
-        let (claim, _) = load(&guard, measured(70), 1).unwrap();
-        assert!(guard.figures().workers_bytes > 70 * MIB);
-        // Also one whose worker did not fit in the end.
-        let too_large = guard.admit(0, Some(70 * MIB), 1);
-        drop(too_large);
-        drop(claim);
-        assert_eq!(guard.figures().workers_bytes, 0);
-    }
-
-    #[test]
-    fn one_kill_of_the_kernel_explains_one_loss_and_only_at_its_time() {
-        let mut kills = OomKills::default();
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(!kills.explain(7, at(0)), "it was before our time");
-        assert!(kills.explain(8, at(10)));
-        assert!(!kills.explain(8, at(10)), "one loss each");
-        kills.note(9, at(20));
-        kills.note(9, at(23));
-        assert!(!kills.explain(9, at(24)), "that was somebody else");
-        assert!(kills.explain(10, at(25)));
-    }
-
-    proptest! {
-        #[test]
-        fn claims_never_exceed_what_may_be_used(
-            limit in 100_u64..100_000,
-            workers in prop::collection::vec((1_u64..4000, 1_usize..5), 1..20),
-        ) {
-            let guard = guard(limit * MIB);
-            let mut loaded = Vec::new();
-            for (resident, planned) in workers {
-                // Refusals are part of the game.
-                loaded.extend(load(&guard, measured(resident), planned));
-                let figures = guard.figures();
-                prop_assert!(figures.workers_bytes + figures.server_bytes <= figures.usable_bytes
-                    || figures.workers_bytes == 0);
-            }
-        }
-    }
-}
+mod tests;

@@ -13,7 +13,6 @@ use impetus_engine::{Loaded, Tensor};
 use impetus_supervision::Healing;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-use super::budget::BudgetRule;
 use super::description::Description;
 use super::job::{Inference, Job, Request};
 use super::ledger::{Ledger, LinkId};
@@ -27,11 +26,13 @@ use crate::outcomes::Outcomes;
 use crate::sources::folder::{Fingerprint, Wanted};
 
 mod answers;
+mod limits;
 mod place;
 #[cfg(test)]
 mod tests;
 
 pub(super) use answers::{Recovered, micros};
+pub use limits::ServingLimits;
 pub(super) use place::{Place, Successor};
 
 /// What a model is, before anything has been loaded.
@@ -47,31 +48,6 @@ pub struct ModelSpec {
     pub bytes: u64,
     /// What `model.toml` says.
     pub description: Description,
-}
-
-/// The bounds of the serving path.
-#[derive(Debug, Clone)]
-pub struct ServingLimits {
-    /// Workers per model.
-    pub workers: usize,
-    /// Requests that may wait per model.
-    pub queue: usize,
-    /// Rows in one batch.
-    pub max_batch: usize,
-    /// Batches a worker may have at a time; the second waits in the worker, so that it never
-    /// starves between two.
-    pub in_flight: usize,
-    /// Workers beyond those that serve, loaded and warm, one of which takes over at once.
-    pub spares: usize,
-    /// Workers that a request may lose by their own doing before it is answered with an error.
-    pub retries: u32,
-    /// Workers that it may lose otherwise, killed by somebody else, before it is answered so.
-    pub accident_retries: u32,
-    /// How long one run may take.
-    pub budget: BudgetRule,
-    /// The least time a model gets for recovery before it counts as not loaded, however fast its
-    /// last load was.
-    pub recovery_floor: Duration,
 }
 
 /// A model in service.
@@ -492,19 +468,6 @@ impl ServedModel {
 
     fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl ServingLimits ===
-
-impl ServingLimits {
-    /// Returns the bounds of one model: these, but for what its description says otherwise.
-    #[must_use]
-    pub fn of(mut self, description: &Description) -> Self {
-        self.workers = description.workers.unwrap_or(self.workers).max(1);
-        self.spares = description.spares.unwrap_or(self.spares);
-        self.budget.fixed = description.budgets.run.or(self.budget.fixed);
-        self
     }
 }
 

@@ -12,21 +12,23 @@
 //! [archive](crate::archive) with a cap, first a line of JSON that names the tensors and then their
 //! bytes.
 
+mod fingerprint;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use impetus_engine::Tensor;
 use impetus_supervision::Clock;
 use serde::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::loss::Loss;
 use crate::archive::Archive;
+
+pub use fingerprint::{Fingerprint, Suspect};
 
 /// How long the list may be and how long an entry stays in it.
 #[derive(Debug, Clone)]
@@ -50,10 +52,6 @@ pub struct Quarantine {
     refused: AtomicU64,
 }
 
-/// What a request is known by: the first half of a SHA-256 over model, version and content.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint([u8; 16]);
-
 /// One entry as it is listed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Quarantined {
@@ -76,19 +74,6 @@ pub struct Quarantined {
     pub refused: u64,
     /// The id of the request that was found out, if it had one.
     pub request_id: Option<String>,
-}
-
-/// A request under suspicion: what it was for, and what it holds.
-#[derive(Debug, Clone, Copy)]
-pub struct Suspect<'a> {
-    /// The model it was for.
-    pub model: &'a str,
-    /// The version of the model.
-    pub version: &'a str,
-    /// Its content.
-    pub inputs: &'a [Tensor],
-    /// Its id, if it had one.
-    pub request_id: Option<&'a str>,
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +116,7 @@ impl Quarantine {
         let fingerprint = Fingerprint::of(suspect);
         if let Some(bodies) = &self.settings.bodies {
             // Counted by the archive when it cannot be kept.
-            let _ = bodies.keep(&fingerprint.to_string(), body_of(suspect));
+            let _ = bodies.keep(&fingerprint.to_string(), fingerprint::body_of(suspect));
         }
         let known = Known {
             model: suspect.model.to_owned(),
@@ -316,84 +301,6 @@ impl Known {
     }
 }
 
-// === impl Fingerprint ===
-
-impl Fingerprint {
-    /// Computes what a request is known by. Every part is led by its length, so that no two
-    /// requests run together to the same bytes.
-    #[must_use]
-    pub fn of(suspect: &Suspect<'_>) -> Self {
-        let mut hash = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_le_bytes());
-            hash.update(bytes);
-        };
-        part(suspect.model.as_bytes());
-        part(suspect.version.as_bytes());
-        for input in suspect.inputs {
-            part(input.name().as_bytes());
-            part(input.dtype().to_string().as_bytes());
-            let shape: Vec<u8> = input
-                .shape()
-                .iter()
-                .flat_map(|extent| (*extent as u64).to_le_bytes())
-                .collect();
-            part(&shape);
-            part(input.data());
-        }
-        let digest = hash.finalize();
-        let mut short = [0; 16];
-        short.copy_from_slice(&digest[..16]);
-        Self(short)
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Fingerprint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// A line of JSON that names the tensors, then their bytes.
-fn body_of(suspect: &Suspect<'_>) -> Vec<u8> {
-    let inputs: Vec<serde_json::Value> = suspect
-        .inputs
-        .iter()
-        .map(|input| {
-            serde_json::json!({
-                "name": input.name(),
-                "datatype": input.dtype().to_string(),
-                "shape": input.shape(),
-                "bytes": input.data().len(),
-            })
-        })
-        .collect();
-    let head = serde_json::json!({
-        "model": suspect.model,
-        "version": suspect.version,
-        "request_id": suspect.request_id,
-        "inputs": inputs,
-    });
-    let mut body = head.to_string().into_bytes();
-    body.push(b'\n');
-    for input in suspect.inputs {
-        body.extend_from_slice(input.data());
-    }
-    body
-}
-
 fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let text = OffsetDateTime::from(*at)
         .format(&Rfc3339)
@@ -402,110 +309,4 @@ fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Er
 }
 
 #[cfg(test)]
-mod tests {
-    use impetus_supervision::SystemClock;
-
-    use super::*;
-
-    fn quarantine(capacity: usize, expires_after: Duration) -> Quarantine {
-        let settings = QuarantineSettings {
-            capacity,
-            expires_after,
-            bodies: None,
-        };
-        Quarantine::new(settings, Arc::new(SystemClock::new()))
-    }
-
-    fn inputs(value: f32) -> Vec<Tensor> {
-        vec![Tensor::from_f32("x", vec![1, 1], &[value]).unwrap()]
-    }
-
-    fn suspect<'a>(version: &'a str, inputs: &'a [Tensor]) -> Suspect<'a> {
-        Suspect {
-            model: "m",
-            version,
-            inputs,
-            request_id: Some("r-1"),
-        }
-    }
-
-    fn loss() -> Loss {
-        Loss::Crash("was ended by signal 11".to_owned())
-    }
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    #[test]
-    fn only_the_same_content_for_the_same_version_is_refused() {
-        let list = quarantine(8, HOUR);
-        let (bad, good) = (inputs(1.0), inputs(2.0));
-        list.enter(&suspect("1", &bad), &loss());
-        let entry = list.refuses(&suspect("1", &bad)).unwrap();
-        assert_eq!((entry.cause, entry.refused), ("crash", 1));
-        assert!(list.refuses(&suspect("1", &good)).is_none());
-        assert!(list.refuses(&suspect("2", &bad)).is_none());
-        assert_eq!((list.len(), list.added(), list.refused()), (1, 1, 1));
-    }
-
-    #[test]
-    fn the_list_is_bounded_and_the_oldest_makes_room() {
-        let list = quarantine(3, HOUR);
-        for value in 0..5 {
-            list.enter(&suspect("1", &inputs(value as f32)), &loss());
-        }
-        assert_eq!(list.len(), 3);
-        assert!(list.refuses(&suspect("1", &inputs(1.0))).is_none());
-        assert!(list.refuses(&suspect("1", &inputs(2.0))).is_some());
-    }
-
-    #[test]
-    fn an_entry_expires() {
-        let list = quarantine(3, Duration::ZERO);
-        let bad = inputs(1.0);
-        list.enter(&suspect("1", &bad), &loss());
-        assert!(list.refuses(&suspect("1", &bad)).is_none());
-        assert!(list.is_empty());
-    }
-
-    #[test]
-    fn one_or_all_can_be_cleared() {
-        let list = quarantine(8, HOUR);
-        let first = list.enter(&suspect("1", &inputs(1.0)), &loss());
-        list.enter(&suspect("1", &inputs(2.0)), &loss());
-        assert!(list.clear(&first.to_string()));
-        assert!(!list.clear(&first.to_string()));
-        assert!(list.refuses(&suspect("1", &inputs(1.0))).is_none());
-        assert_eq!(list.clear_all(), 1);
-        assert!(list.refuses(&suspect("1", &inputs(2.0))).is_none());
-    }
-
-    #[test]
-    fn entering_it_again_makes_no_second_entry() {
-        let list = quarantine(8, HOUR);
-        list.enter(&suspect("1", &inputs(1.0)), &loss());
-        list.enter(&suspect("1", &inputs(1.0)), &loss());
-        assert_eq!(list.list().len(), 1);
-    }
-
-    #[test]
-    fn the_parts_of_a_fingerprint_cannot_run_together() {
-        let ab = [Tensor::from_f32("ab", vec![1], &[0.0]).unwrap()];
-        let a = [Tensor::from_f32("a", vec![1], &[0.0]).unwrap()];
-        let print = |version, inputs| Fingerprint::of(&suspect(version, inputs));
-        assert_ne!(print("1", &ab[..]), print("1a", &a[..]));
-        let flat = [Tensor::from_f32("x", vec![4], &[0.0; 4]).unwrap()];
-        let square = [Tensor::from_f32("x", vec![2, 2], &[0.0; 4]).unwrap()];
-        assert_ne!(print("1", &flat[..]), print("1", &square[..]));
-    }
-
-    #[test]
-    fn the_content_is_kept_as_a_line_of_json_and_the_bytes() {
-        let inputs = inputs(1.0);
-        let body = body_of(&suspect("1", &inputs));
-        let end = body.iter().position(|byte| *byte == b'\n').unwrap();
-        let head: serde_json::Value = serde_json::from_slice(&body[..end]).unwrap();
-        assert_eq!(head["inputs"][0]["bytes"], 4);
-        assert_eq!(head["request_id"], "r-1");
-        assert_eq!(body[end + 1..], 1.0_f32.to_le_bytes());
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use impetus_engine::{DType, Dim, EngineError, RuntimeInfo, Tensor, TensorSpec};
 use impetus_supervision::{Clock, Healing, SystemClock};
 use proptest::prelude::*;
 
+use super::super::budget::BudgetRule;
 use super::super::loss::Blame;
 use super::super::quarantine::QuarantineSettings;
 use super::super::state::WorkerState;

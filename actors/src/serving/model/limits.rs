@@ -1,0 +1,44 @@
+//! The bounds of one model's serving path.
+
+use std::time::Duration;
+
+use super::super::budget::BudgetRule;
+use super::super::description::Description;
+
+/// The bounds of the serving path.
+#[derive(Debug, Clone)]
+pub struct ServingLimits {
+    /// Workers per model.
+    pub workers: usize,
+    /// Requests that may wait per model.
+    pub queue: usize,
+    /// Rows in one batch.
+    pub max_batch: usize,
+    /// Batches a worker may have at a time; the second waits in the worker, so that it never
+    /// starves between two.
+    pub in_flight: usize,
+    /// Workers beyond those that serve, loaded and warm, one of which takes over at once.
+    pub spares: usize,
+    /// Workers that a request may lose by their own doing before it is answered with an error.
+    pub retries: u32,
+    /// Workers that it may lose otherwise, killed by somebody else, before it is answered so.
+    pub accident_retries: u32,
+    /// How long one run may take.
+    pub budget: BudgetRule,
+    /// The least time a model gets for recovery before it counts as not loaded, however fast its
+    /// last load was.
+    pub recovery_floor: Duration,
+}
+
+// === impl ServingLimits ===
+
+impl ServingLimits {
+    /// Returns the bounds of one model: these, but for what its description says otherwise.
+    #[must_use]
+    pub fn of(mut self, description: &Description) -> Self {
+        self.workers = description.workers.unwrap_or(self.workers).max(1);
+        self.spares = description.spares.unwrap_or(self.spares);
+        self.budget.fixed = description.budgets.run.or(self.budget.fixed);
+        self
+    }
+}

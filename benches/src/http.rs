@@ -67,12 +67,19 @@ pub(crate) fn get_once(path: &str) -> Vec<u8> {
 
 /// Returns the bytes of a POST of JSON.
 pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
+    post_as(path, "application/json", body.as_bytes())
+}
+
+/// Returns the bytes of a POST of that type.
+pub(crate) fn post_as(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\n\r\n{body}"
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\n\
+         content-length: {length}\r\n\r\n"
     )
-    .into_bytes()
+    .into_bytes();
+    request.extend_from_slice(body);
+    request
 }
 
 /// Returns an address on the loopback.
@@ -93,9 +100,14 @@ impl Connection {
         })
     }
 
+    /// Sends a request and waits for nothing.
+    pub(crate) fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.stream.write_all(request)
+    }
+
     /// Sends a request and waits for its answer.
     pub(crate) fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
-        self.stream.write_all(request)?;
+        self.send(request)?;
         self.buffer.clear();
         let mut chunk = [0; 16 * 1024];
         loop {

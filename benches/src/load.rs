@@ -57,6 +57,11 @@ struct Lane {
 /// Returns a request for each picture of the demo model that the model's own size needs no resizing
 /// for.
 pub(crate) fn samples(folder: &Path) -> anyhow::Result<Arc<Vec<Sample>>> {
+    samples_for(folder, "/predict")
+}
+
+/// Returns the same for a path that names the model.
+pub(crate) fn samples_for(folder: &Path, to: &str) -> anyhow::Result<Arc<Vec<Sample>>> {
     let mut paths: Vec<_> = std::fs::read_dir(folder)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<io::Result<_>>()?;
@@ -64,7 +69,7 @@ pub(crate) fn samples(folder: &Path) -> anyhow::Result<Arc<Vec<Sample>>> {
     paths.sort();
     let samples: Vec<Sample> = paths
         .iter()
-        .filter_map(|path| Sample::of_picture(path).transpose())
+        .filter_map(|path| Sample::of_picture(path, to).transpose())
         .collect::<anyhow::Result<_>>()?;
     ensure!(!samples.is_empty(), "no pictures in {}", folder.display());
     Ok(Arc::new(samples))
@@ -73,7 +78,7 @@ pub(crate) fn samples(folder: &Path) -> anyhow::Result<Arc<Vec<Sample>>> {
 // === impl Sample ===
 
 impl Sample {
-    fn of_picture(path: &Path) -> anyhow::Result<Option<Self>> {
+    fn of_picture(path: &Path, to: &str) -> anyhow::Result<Option<Self>> {
         let picture = image::open(path)?.to_rgb8();
         if picture.dimensions() != SIZE {
             return Ok(None);
@@ -88,7 +93,7 @@ impl Sample {
         // As short as a float32 can be written, so that reading it costs as little as it can.
         let body = format!("{{\"data\":{}}}", serde_json::to_string(&numbers)?);
         Ok(Some(Self {
-            request: http::post("/predict", &body),
+            request: http::post(to, &body),
             class: class.context("a picture without a name")?.to_owned(),
         }))
     }

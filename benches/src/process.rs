@@ -122,6 +122,16 @@ pub(crate) fn status(pid: u32, name: &str) -> anyhow::Result<u64> {
     field(&status, name).with_context(|| format!("process {pid} has no {name}"))
 }
 
+/// Tells whether every thread of a process has been stopped, or has ended.
+pub(crate) fn stands_still(pid: u32) -> bool {
+    tasks(pid).into_iter().all(|task| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/task/{task}/stat"));
+        let stat = stat.unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        matches!(fields.trim_start().chars().next(), Some('T') | None)
+    })
+}
+
 /// Returns how many cores there are.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::http::{self, Connection};
-use crate::process::{Cpu, children, pause};
+use crate::process::{Cpu, children, pause, stands_still};
 
 /// How long a server may take to come up before something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,6 +30,10 @@ pub(crate) struct Places {
     pub(crate) library: PathBuf,
     /// The model folder, with `surface` in it.
     pub(crate) models: PathBuf,
+    /// The folder of models that are dangerous by their input.
+    pub(crate) killers: PathBuf,
+    /// The folder of models that are there for a benchmark.
+    pub(crate) wide: PathBuf,
 }
 
 /// A server that runs; dropping it kills it.
@@ -44,10 +48,22 @@ pub(crate) struct Server {
 /// A model as `/api/models/list` shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelStatus {
+    pub(crate) name: String,
     pub(crate) ready: bool,
-    pub(crate) workers: Vec<u32>,
+    pub(crate) workers: Vec<Worker>,
     pub(crate) last_load_ms: f64,
     pub(crate) predictions: u64,
+    /// Workers that hung.
+    pub(crate) hangs: u64,
+}
+
+/// One of its workers that has a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Worker {
+    pub(crate) pid: u32,
+    pub(crate) ready: bool,
+    /// Whether it waits for another one to fail.
+    pub(crate) standby: bool,
 }
 
 // === impl Places ===
@@ -66,6 +82,8 @@ impl Places {
             bare: here.join("impetus-bare"),
             library: root.join(".onnxruntime").join(name),
             models: root.join("models"),
+            killers: root.join("tests").join("models"),
+            wide: root.join("benches").join("models"),
         };
         for path in [&places.impetus, &places.bare, &places.library] {
             ensure!(
@@ -79,6 +97,29 @@ impl Places {
 
     pub(crate) fn surface(&self) -> PathBuf {
         self.models.join("surface")
+    }
+
+    /// Returns the same places with another folder of models.
+    pub(crate) fn with_models(&self, models: PathBuf) -> Self {
+        Self {
+            models,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the same places with a folder that holds copies of these models only; it is there as
+    /// long as the second value.
+    pub(crate) fn with_only(&self, models: &[PathBuf]) -> anyhow::Result<(Self, TempDir)> {
+        let folder = tempfile::tempdir()?;
+        for model in models {
+            let name = model.file_name().context("a model without a name")?;
+            let copy = folder.path().join(name);
+            fs::create_dir(&copy)?;
+            for file in ["model.onnx", "model.toml"] {
+                fs::copy(model.join(file), copy.join(file))?;
+            }
+        }
+        Ok((self.with_models(folder.path().to_owned()), folder))
     }
 
     /// Returns the command of a bare program.
@@ -142,7 +183,9 @@ impl Places {
     pub(crate) fn start_impetus(&self, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
         let server = self.spawn_impetus(settings)?;
         server.wait_for(server.health_port, "/api/health/ready")?;
-        server.wait_until("all its workers", |model| model.ready)?;
+        server.wait_until_all("all its workers", |models| {
+            models.iter().all(|model| model.ready)
+        })?;
         Ok(server)
     }
 
@@ -189,25 +232,44 @@ impl Server {
         Ok(workers)
     }
 
-    /// Returns what is known of the demo model.
-    pub(crate) fn model(&self) -> anyhow::Result<ModelStatus> {
+    /// Returns what is known of its models.
+    pub(crate) fn models(&self) -> anyhow::Result<Vec<ModelStatus>> {
         let mut connection = Connection::open(self.port)?;
         let list = connection.exchange(&http::get("/api/models/list"))?;
-        ModelStatus::read(&list.body)
+        let list: Value = serde_json::from_slice(&list.body)?;
+        let models = list["models"].as_array().context("no list of models")?;
+        Ok(models.iter().map(ModelStatus::read).collect())
     }
 
-    /// Waits for something to be true of the demo model.
+    /// Returns what is known of its model, or of the first one.
+    pub(crate) fn model(&self) -> anyhow::Result<ModelStatus> {
+        let first = self.models()?.into_iter().next();
+        first.context("a server without a model")
+    }
+
+    /// Waits for something to be true of its model, or of the first one.
     pub(crate) fn wait_until(
         &self,
         what: &str,
         holds: impl Fn(&ModelStatus) -> bool,
     ) -> anyhow::Result<ModelStatus> {
+        let models = self.wait_until_all(what, |models| models.first().is_some_and(&holds))?;
+        let first = models.into_iter().next();
+        first.context("a server without a model")
+    }
+
+    /// Waits for something to be true of its models.
+    pub(crate) fn wait_until_all(
+        &self,
+        what: &str,
+        holds: impl Fn(&[ModelStatus]) -> bool,
+    ) -> anyhow::Result<Vec<ModelStatus>> {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
-            if let Ok(model) = self.model()
-                && holds(&model)
+            if let Ok(models) = self.models()
+                && holds(&models)
             {
-                return Ok(model);
+                return Ok(models);
             }
             pause(LOOK_EVERY);
         }
@@ -247,26 +309,70 @@ impl Drop for Server {
 // === impl ModelStatus ===
 
 impl ModelStatus {
-    fn read(body: &[u8]) -> anyhow::Result<Self> {
-        let list: Value = serde_json::from_slice(body)?;
-        let model = &list["models"][0];
+    /// Tells whether it has all its workers and one that takes requests: a new worker is ready a
+    /// moment before it does.
+    pub(crate) fn is_served(&self) -> bool {
+        self.ready && !self.serving().is_empty()
+    }
+
+    /// Returns the processes of those that serve.
+    pub(crate) fn serving(&self) -> Vec<u32> {
+        let serving = |worker: &&Worker| worker.ready && !worker.standby;
+        let workers = self.workers.iter().filter(serving);
+        workers.map(|worker| worker.pid).collect()
+    }
+
+    /// Returns the processes of those that stand by.
+    pub(crate) fn standing_by(&self) -> Vec<u32> {
+        let waiting = |worker: &&Worker| worker.ready && worker.standby;
+        let workers = self.workers.iter().filter(waiting);
+        workers.map(|worker| worker.pid).collect()
+    }
+
+    fn read(model: &Value) -> Self {
         let workers = model["workers"].as_array().cloned().unwrap_or_default();
-        let pids = workers
-            .iter()
-            .filter_map(|worker| u32::try_from(worker["pid"].as_u64()?).ok());
-        Ok(Self {
+        Self {
+            name: model["name"].as_str().unwrap_or_default().to_owned(),
             ready: model["state"] == "ready",
-            workers: pids.collect(),
+            workers: workers.iter().filter_map(Worker::read).collect(),
             last_load_ms: model["last_load_ms"].as_f64().unwrap_or_default(),
             predictions: model["predictions"].as_u64().unwrap_or_default(),
+            hangs: model["losses"]["hang"].as_u64().unwrap_or_default(),
+        }
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    fn read(worker: &Value) -> Option<Self> {
+        Some(Self {
+            pid: u32::try_from(worker["pid"].as_u64()?).ok()?,
+            ready: worker["state"] == "ready",
+            standby: worker["standby"] == true,
         })
     }
 }
 
 /// Kills a process from outside, as the kernel's memory killer does.
 pub(crate) fn kill(pid: u32) -> anyhow::Result<()> {
+    signal(pid, Signal::KILL)
+}
+
+/// Stops a process and returns when each of its threads stands still.
+pub(crate) fn freeze(pid: u32) -> anyhow::Result<()> {
+    signal(pid, Signal::STOP)?;
+    let end = Instant::now() + PATIENCE;
+    while !stands_still(pid) {
+        ensure!(Instant::now() < end, "process {pid} does not stand still");
+        pause(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    kill_process(pid.context("no such process id")?, Signal::KILL)?;
+    kill_process(pid.context("no such process id")?, signal)?;
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! One suite for each promise.
 
 mod actor;
+mod hang;
 mod health;
+mod isolation;
 mod memory;
 mod predict;
+mod spare;
 mod start;
 mod worker;
 
@@ -19,13 +22,19 @@ pub(crate) enum Suite {
     Predict,
     /// From the death of a worker to the next answer.
     Worker,
+    /// From the death of a worker with a spare to the next answer.
+    Spare,
+    /// From a request that meets a worker that stands still to its answer.
+    Hang,
+    /// Workers in processes against workers on threads.
+    Isolation,
     /// From the panic of an actor to its replacement.
     Actor,
     /// From the start of the process to the first answers.
     Start,
     /// Resident memory of the server.
     Memory,
-    /// Latency of the liveness probe: idle, saturated, throttled.
+    /// Latency of the liveness probe: idle, saturated, under faults, throttled.
     Health,
 }
 
@@ -36,6 +45,9 @@ impl Suite {
         match self {
             Self::Predict => "predict: against a bare server",
             Self::Worker => "worker: killed, and the next answer",
+            Self::Spare => "spare: a worker killed, and the spare's answer",
+            Self::Hang => "hang: a worker that stands still, and the answer",
+            Self::Isolation => "isolation: processes against threads",
             Self::Actor => "actor: panic, and its replacement",
             Self::Start => "start: to the first answers",
             Self::Memory => "memory: of the server process",
@@ -47,6 +59,9 @@ impl Suite {
         match self {
             Self::Predict => predict::run(places),
             Self::Worker => worker::run(places),
+            Self::Spare => spare::run(places),
+            Self::Hang => hang::run(places),
+            Self::Isolation => isolation::run(places),
             Self::Actor => actor::run(places),
             Self::Start => start::run(places),
             Self::Memory => memory::run(places),

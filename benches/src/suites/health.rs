@@ -1,10 +1,12 @@
 //! Latency of the liveness probe, as the kubelet asks: a new connection each time.
 //!
-//! Four conditions: nothing else to do; both cores saturated by predictions; both cores saturated
-//! by programs that only spin; and the CPU quota cut to an eighth of the machine while 32
-//! connections ask for all of it. Both ports are asked in turn. The client is outside the quota
-//! but has to share saturated cores like everybody else.
+//! Five conditions: nothing else to do; both cores saturated by predictions; both cores saturated
+//! by programs that only spin; the CPU quota cut to an eighth of the machine while 32 connections
+//! ask for all of it; and both cores saturated while faults strike ([`faults`]). Both ports are
+//! asked in turn. The client is outside the quota but has to share saturated cores like everybody
+//! else.
 
+mod faults;
 mod quota;
 
 use std::process::{Child, Stdio};
@@ -101,6 +103,8 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
     SPINNING.measure(&server, &with_spinners, (&mut report, &mut table))?;
     drop(spinners);
     throttled(&server, &samples, (&mut report, &mut table))?;
+    drop(server);
+    faults::measure(places, &mut report, &mut table)?;
     report.table(table);
     Ok(report)
 }

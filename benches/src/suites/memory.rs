@@ -45,7 +45,7 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
     ]);
     table.row(["highest ever".to_owned(), format!("{peak:.1}")]);
     for (index, worker) in server.model()?.workers.into_iter().enumerate() {
-        let resident = megabytes(worker, "VmRSS:")?;
+        let resident = megabytes(worker.pid, "VmRSS:")?;
         table.row([
             format!("for comparison: worker {index}"),
             format!("{resident:.1}"),

@@ -2,8 +2,8 @@
 //! once. With one worker it has to wait for a new process and a new load of the model; with two
 //! the other one answers.
 //!
-//! A second death within a minute waits for its backoff, which is a policy and not a cost, so the
-//! setting under which every death counts as the first one is used.
+//! Nothing is set for this beside the number of workers: a death that somebody else has brought
+//! about waits for no backoff, however often it comes.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::machine::{Noise, Watch};
 use crate::process::{Cpu, pause};
 use crate::report::{Report, Table, Verdict};
 use crate::rounds::Plan;
-use crate::server::{Places, Server, kill};
+use crate::server::{ModelStatus, Places, Server, kill};
 use crate::stats::Spread;
 
 /// The promise: an answer so long after the time that the new load itself took.
@@ -48,12 +48,7 @@ pub(super) fn run(places: &Places) -> anyhow::Result<Report> {
         ],
     );
     for workers in ["1", "2"] {
-        let settings = [
-            ("models.workers", workers),
-            ("supervision.restarts", "1000"),
-            ("supervision.stable_after", "\"1ms\""),
-        ];
-        let server = places.start_impetus(&settings)?;
+        let server = places.start_impetus(&[("models.workers", workers)])?;
         let samples = load::samples(&places.surface().join("samples"))?;
         let request = &samples.first().context("no sample")?.request;
         let what = format!("{workers} worker(s), {DEATHS} deaths");
@@ -93,15 +88,13 @@ fn deaths(server: &Server, request: &[u8]) -> anyhow::Result<(Vec<Death>, Noise)
     let mut connection = Connection::open(server.port)?;
     let mut deaths = Vec::with_capacity(DEATHS);
     for _ in 0..DEATHS {
-        let before = server.wait_until("all workers", |model| model.ready)?;
-        // Long enough for the fall before this one to count as overcome, and for a calm start.
+        let before = server.wait_until("all workers", ModelStatus::is_served)?;
+        // For a calm start.
         pause(Duration::from_millis(50));
         let calm = connection.exchange(request)?;
         ensure!(calm.status == 200, "status {} before the kill", calm.status);
-        let victim = *before
-            .workers
-            .first()
-            .context("a model without a process")?;
+        let victim = before.serving().first().copied();
+        let victim = victim.context("a model without a process")?;
         kill(victim)?;
         let began = Instant::now();
         let answer = connection.exchange(request)?;
@@ -112,7 +105,7 @@ fn deaths(server: &Server, request: &[u8]) -> anyhow::Result<(Vec<Death>, Noise)
             answer.status
         );
         let after = server.wait_until("a new worker", |model| {
-            model.ready && !model.workers.contains(&victim)
+            model.is_served() && !model.serving().contains(&victim)
         })?;
         deaths.push(Death {
             answered,

@@ -248,6 +248,13 @@ impl ServedModel {
         let places: Vec<_> = self.places.iter().map(Place::read).collect();
         let life = self.life();
         let count = |state| places.iter().filter(|p| p.state == state).count();
+        let failed = places.iter().filter(|p| p.load_error.is_some()).count();
+        // A model that never served fails with its first worker. One that did recovers as long as
+        // one of its workers may: a spare that does not fit says nothing about the others.
+        let no_hope = match life.served {
+            true => failed == places.len(),
+            false => failed > 0,
+        };
         state::fold(StateFacts {
             workers: self.limits.workers,
             ready: count(WorkerState::Ready),
@@ -255,7 +262,7 @@ impl ServedModel {
             warming: count(WorkerState::Warming),
             unloading: life.unloading,
             served: life.served,
-            failed: self.problem.is_some() || places.iter().all(|p| p.load_error.is_some()),
+            failed: self.problem.is_some() || no_hope,
             down_for: life.down_since.elapsed(),
             budget: self.recovery_budget(life.last_load),
         })

@@ -155,6 +155,25 @@ fn a_copy_of_a_request_that_has_been_found_out_is_refused_before_it_kills_again(
 }
 
 #[test]
+fn a_model_recovers_while_one_of_its_workers_may_and_a_new_one_fails_with_its_first() {
+    let model = model(ServingLimits {
+        spares: 1,
+        ..limits()
+    });
+    model.places[1].begin(1);
+    let refused = |place: &mut super::super::place::PlaceState| {
+        place.state = WorkerState::Down;
+        place.load_error = Some("it does not fit".to_owned());
+    };
+    model.places[1].write(1, refused);
+    model.places[0].write(1, |place| place.state = WorkerState::Down);
+    model.note_down();
+    assert_eq!(model.state(), ModelState::Degraded);
+    model.life().served = false;
+    assert_eq!(model.state(), ModelState::Failed);
+}
+
+#[test]
 fn losses_are_counted_by_their_kind() {
     let model = model(limits());
     model.note_loss(&crash());

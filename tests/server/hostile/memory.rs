@@ -16,6 +16,14 @@ fn a_memory_explosion_fails_inside_its_worker() {
         .set("memory.recycle_pause", "\"1h\"")
         .set("models.run_timeout", "\"30s\"")
         .start_ready();
+    let memory = model(&server)["workers"][0]["memory"].clone();
+    let (base, hard) = (
+        memory["base_bytes"].as_u64(),
+        memory["hard_limit_bytes"].as_u64(),
+    );
+    assert!(hard.unwrap() - base.unwrap() >= 200 << 20, "{memory:#}");
+    let guard = server.status()["components"]["memory"]["detail"]["guard"].clone();
+    assert_eq!(guard["workers_bytes"].as_u64(), hard, "{guard:#}");
     let watch = LivenessWatch::start(&server);
     // A hundred gigabytes.
     let answer = Picture::new(0)
@@ -25,17 +33,9 @@ fn a_memory_explosion_fails_inside_its_worker() {
     assert_eq!(answer.json()["code"], "out_of_memory", "{}", answer.text());
     Picture::new(1).assert_answered(&server, "explode");
     watch.assert_always_alive();
-    let status = model(&server);
-    let memory = &status["workers"][0]["memory"];
-    let (base, hard) = (
-        memory["base_bytes"].as_u64(),
-        memory["hard_limit_bytes"].as_u64(),
-    );
-    assert!(hard.unwrap() - base.unwrap() >= 200 << 20, "{memory:#}");
     // Nobody was killed for it.
+    let status = model(&server);
     assert_eq!(status["losses"]["memory"], 0, "{status:#}");
-    let guard = server.status()["components"]["memory"]["detail"]["guard"].clone();
-    assert_eq!(guard["workers_bytes"].as_u64(), hard, "{guard:#}");
 }
 
 #[test]

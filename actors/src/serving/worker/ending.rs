@@ -22,7 +22,7 @@ use super::super::opening::{Failed, OpenError, REAP_WITHIN};
 use super::ModelWorker;
 
 /// How long a worker whose link has ended may take to end by itself.
-const ENDS_WITHIN: Duration = Duration::from_millis(20);
+const ENDS_WITHIN: Duration = Duration::from_millis(100);
 
 // === impl ModelWorker ===
 
@@ -43,7 +43,10 @@ impl ModelWorker {
             ended = worker.ended(REAP_WITHIN).await;
         }
         let loss = match &ended {
-            Some(lost) if by_itself => Loss::of(lost.how, self.was_out_of_memory(lost.how)),
+            // A signal that was on its way when we killed it is the one it ended by.
+            Some(lost) if by_itself || !is_kill(lost.how) => {
+                Loss::of(lost.how, self.was_out_of_memory(lost.how))
+            }
             _ => Loss::Unknown,
         };
         self.drained().await;
@@ -188,8 +191,7 @@ impl ModelWorker {
 
     /// Tells whether the kernel has killed the worker for want of memory.
     fn was_out_of_memory(&self, how: ProcessEnd) -> bool {
-        how == ProcessEnd::Signal(Signal::KILL.as_raw())
-            && self.shop.out_of_memory.explains_a_kill()
+        is_kill(how) && self.shop.out_of_memory.explains_a_kill()
     }
 
     /// Waits a moment until what the worker wrote before its end has been read.
@@ -269,6 +271,10 @@ async fn reap(worker: &mut HostedWorker) -> Option<ProcessLost> {
     }
     worker.kill();
     worker.ended(REAP_WITHIN).await
+}
+
+fn is_kill(how: ProcessEnd) -> bool {
+    how == ProcessEnd::Signal(Signal::KILL.as_raw())
 }
 
 /// Tells whether a process stood still because of a signal: that is nothing it did.

@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 use impetus_supervision::{Actor, ActorError, ChildSpec, Context, Message, StatusReport};
 use tracing::{info, warn};
 
-pub(crate) use cgroup::oom_kills;
+pub(crate) use cgroup::{oom_counter, oom_kills};
 pub use host::{Host, HostMemory, SystemHost};
 pub use memory_rule::{InvalidMemoryRule, MemoryGate, MemoryRule};
 pub use probe::ResourceProbe;

@@ -142,17 +142,22 @@ impl Cgroups {
     }
 }
 
-/// Reads how many processes of this container the kernel has killed for want of memory, `None` where
-/// that is not counted.
-pub(crate) fn oom_kills(root: &Path) -> Option<u64> {
+/// Returns the file in which the kernel counts the processes of this container that it has killed for
+/// want of memory, `None` where there is none. A process does not change its group by itself, so the
+/// file is looked for once.
+pub(crate) fn oom_counter(root: &Path) -> Option<PathBuf> {
     let hierarchy = Cgroups::locate(root).ok()?.memory?;
     let file = if hierarchy.unified {
         "memory.events"
     } else {
         "memory.oom_control"
     };
-    let directory = hierarchy.directory(&hierarchy.group);
-    read_field(&directory.join(file), "oom_kill").ok()
+    Some(hierarchy.directory(&hierarchy.group).join(file))
+}
+
+/// Reads such a count, `None` where this kernel keeps none.
+pub(crate) fn oom_kills(counter: &Path) -> Option<u64> {
+    read_field(counter, "oom_kill").ok()
 }
 
 /// Names of the files that tell about memory in one version of the hierarchy.

@@ -1,16 +1,19 @@
 //! Kills by the kernel for want of memory, told apart from those by somebody else.
 
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::metrics::oom_kills;
+use crate::metrics::{oom_counter, oom_kills};
 
 /// What the kernel has killed in this container for want of memory, so that a kill can be told from
 /// one that somebody else is behind. Each such kill explains the loss of one worker, and only one
 /// that comes at about the same time.
 #[derive(Debug, Default)]
-pub struct OutOfMemory(Mutex<OomKills>);
+pub struct OutOfMemory {
+    counter: OnceLock<Option<PathBuf>>,
+    kills: Mutex<OomKills>,
+}
 
 #[derive(Debug, Default)]
 struct OomKills {
@@ -28,7 +31,7 @@ const EXPLAINS_FOR: Duration = Duration::from_secs(2);
 impl OutOfMemory {
     /// Looks how many there are. Done several times a second, so that old ones explain nothing.
     pub fn look(&self) {
-        if let Some(count) = oom_kills(Path::new("/")) {
+        if let Some(count) = self.count() {
             self.lock().note(count, Instant::now());
         }
     }
@@ -36,11 +39,17 @@ impl OutOfMemory {
     /// Tells whether a kill that has just been found may have been the kernel's.
     #[must_use]
     pub fn explains_a_kill(&self) -> bool {
-        oom_kills(Path::new("/")).is_some_and(|count| self.lock().explain(count, Instant::now()))
+        self.count()
+            .is_some_and(|count| self.lock().explain(count, Instant::now()))
+    }
+
+    fn count(&self) -> Option<u64> {
+        let counter = self.counter.get_or_init(|| oom_counter(Path::new("/")));
+        oom_kills(counter.as_deref()?)
     }
 
     fn lock(&self) -> MutexGuard<'_, OomKills> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -153,6 +153,8 @@ impl ModelWorker {
         let id = self.link_id();
         // A worker that is lost meanwhile finishes nothing more.
         let has_ended = || self.link.as_ref().is_some_and(Link::has_ended);
+        // Looked at and not signalled: a batch leaves the ledger in several ways, on the path of every
+        // answer, and this happens once in a worker's life and has a deadline.
         while self.model.ledger.batches_on(id) > 0 && !has_ended() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -1,8 +1,8 @@
 //! How often is too often, how long to wait, and what follows when a child cannot be kept alive.
 
 use impetus_supervision::{
-    Actor, ActorError, ActorState, Backoff, ChildSpec, Context, EventKind, ExitReason, Intensity,
-    Message, Significance, SupervisorSpec, TestExecutor,
+    Actor, ActorError, ActorRef, ActorState, Backoff, ChildSpec, Context, EventKind, ExitReason,
+    Intensity, Message, Running, Significance, SupervisorSpec, TestExecutor,
 };
 
 use crate::support::{Deed, Diary, Moment, Msg, World, millis, probe, scripted, secs};
@@ -239,15 +239,18 @@ impl Actor for Innocent {
     }
 }
 
+/// Starts a tree with that actor alone, which may be restarted twice.
+fn with_an_innocent(executor: &TestExecutor, comes_up: bool) -> (Running, ActorRef<End>) {
+    let (spec, innocent) = ChildSpec::actor("innocent", move |_| Innocent { comes_up });
+    let spec = spec.intensity(Intensity::try_new(2, secs(1000)).unwrap());
+    let root = SupervisorSpec::new("root").child(spec);
+    (executor.system().start(root).unwrap(), innocent)
+}
+
 #[test]
 fn an_end_that_is_excused_is_charged_to_nobody_and_healed_at_once() {
-    let (spec, innocent) = ChildSpec::actor("innocent", |_| Innocent { comes_up: true });
     let executor = TestExecutor::new();
-    let spec = spec.intensity(Intensity::try_new(2, secs(1000)).unwrap());
-    let running = executor
-        .system()
-        .start(SupervisorSpec::new("root").child(spec))
-        .unwrap();
+    let (running, innocent) = with_an_innocent(&executor, true);
     for restarts in 1..=50 {
         innocent.try_send(End).unwrap();
         executor.settle();
@@ -261,13 +264,8 @@ fn an_end_that_is_excused_is_charged_to_nobody_and_healed_at_once() {
 
 #[test]
 fn an_incarnation_that_never_came_to_run_cannot_be_excused() {
-    let (spec, _) = ChildSpec::actor("innocent", |_| Innocent { comes_up: false });
     let executor = TestExecutor::new();
-    let spec = spec.intensity(Intensity::try_new(2, secs(1000)).unwrap());
-    let running = executor
-        .system()
-        .start(SupervisorSpec::new("root").child(spec))
-        .unwrap();
+    let (running, _innocent) = with_an_innocent(&executor, false);
     executor.advance(secs(10));
     let status = running.board().get(&"innocent".into()).unwrap();
     assert_eq!(status.state, ActorState::Failed);

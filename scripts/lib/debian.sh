@@ -47,3 +47,40 @@ debian_unpack() (
     mkdir -p "$(dirname "$folder")"
     mv unpacked "$folder"
 )
+
+# debian_source FOLDER PACKAGE: unpacks a source package into FOLDER, which appears whole or not at all,
+# with Debian's patches applied. The system's own sources seldom list source packages, so lists of our
+# own ask the same mirrors for them.
+debian_source() (
+    folder=$1
+    package=$2
+    mkdir -p "$root/.test"
+    staging=$(mktemp -d "$root/.test/.debian.XXXXXX") || exit 1
+    trap 'rm -rf "$staging"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    cd "$staging" || exit 1
+    mkdir -p lists/partial cache/archives/partial parts
+    for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+        if [ -f "$list" ]; then sed -n 's/^deb /deb-src /p' "$list" >"parts/$(basename "$list" .list).list"; fi
+    done
+    for list in /etc/apt/sources.list.d/*.sources; do
+        if [ -f "$list" ]; then sed 's/^Types:.*/Types: deb-src/' "$list" >"parts/$(basename "$list")"; fi
+    done
+    own="-o Dir::State::lists=$staging/lists -o Dir::Cache=$staging/cache"
+    own="$own -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$staging/parts"
+    say "fetching from Debian: the source of $package"
+    # Somebody else's repository without sources fails the update and changes nothing for us.
+    # shellcheck disable=SC2086 # several options, not one
+    {
+        debian_apt $own update >log 2>&1 || true
+        if ! debian_apt $own source --download-only "$package" >>log 2>&1; then
+            tail -n 5 log | sed 's/^/  | /' >&2
+            exit 1
+        fi
+    }
+    dpkg-source --extract "$package"_*.dsc unpacked >>log 2>&1 || { tail -n 5 log >&2; exit 1; }
+    rm -rf "$folder"
+    mkdir -p "$(dirname "$folder")"
+    mv unpacked "$folder"
+)

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Makes a kubelet and what it needs available to `make test-kubelet`, in .test/kubelet/: containerd,
+# runc and the network plugins as Debian builds them, and the kubelet and the pause container built
+# from Debian's sources with Debian's Go.
+#
+# The first run takes minutes of CPU time for the build. Later ones find its result by its version,
+# which is in the name. Nothing is installed into the system.
+
+set -eu
+
+root=$(CDPATH='' cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=scripts/lib/debian.sh
+. "$root/scripts/lib/debian.sh"
+home=$root/.test/kubelet
+here=$root/scripts/kubelet
+
+give_up() {
+    say "error: $1"
+    say "  why: a kubelet is built from Debian's source package 'kubernetes', and runs containers by"
+    say "       Debian's containerd and runc"
+    say "  do:  run this on Debian 12 (in a virtual machine or a privileged container of it)"
+    exit 1
+}
+
+debian_has_apt || give_up "there is no apt to fetch Debian's packages with"
+command -v dpkg-source >/dev/null 2>&1 || give_up "dpkg-source is missing (apt-get install dpkg-dev)"
+
+# unpacked_once FOLDER PACKAGE...: unpacks packages unless that was done.
+unpacked_once() {
+    if [ ! -d "$1" ]; then debian_unpack "$@" || give_up "Debian's packages could not be fetched"; fi
+}
+
+# build_tool_chain: makes Go available, with the sources of Kubernetes where a GOPATH has them.
+build_tool_chain() {
+    unpacked_once "$home/go" golang-1.19-go golang-1.19-src
+    source=$home/gopath/src/k8s.io/kubernetes
+    if [ ! -d "$source" ]; then
+        debian_source "$source" kubernetes || give_up "the source of kubernetes could not be fetched"
+    fi
+    version=$(dpkg-parsechangelog -l "$source/debian/changelog" -S Version)
+    # 1.20.5+really1.20.2-1.1+deb12u1 is 1.20.2.
+    upstream=$(printf '%s\n' "$version" | sed -e 's/.*+really//' -e 's/-.*//')
+    minor=$(printf '%s\n' "$upstream" | cut -d . -f 2)
+    export GOROOT="$home/go/usr/lib/go-1.19" GOPATH="$home/gopath" GOCACHE="$home/gocache"
+    export GO111MODULE=off GOPROXY=off CGO_ENABLED=0
+}
+
+# build NAME FOLDER: builds a program of Kubernetes into .test/kubelet/bin/NAME-VERSION.
+build() {
+    if [ -x "$home/bin/$1-$version" ]; then return; fi
+    say "building $1 $version (minutes of CPU time)"
+    in=k8s.io/kubernetes/vendor/k8s.io/component-base/version
+    mkdir -p "$home/bin"
+    (
+        cd "$source"
+        "$GOROOT/bin/go" build -trimpath -o "$home/bin/.$1" \
+            -ldflags "-s -w -X $in.gitVersion=v$upstream -X $in.gitMajor=1 -X $in.gitMinor=$minor" \
+            "$2"
+    ) || give_up "$1 could not be built"
+    mv "$home/bin/.$1" "$home/bin/$1-$version"
+}
+
+unpacked_once "$home/containerd" containerd runc containernetworking-plugins
+if [ ! -x "$home/bin/kubelet" ] || [ ! -x "$home/bin/pause" ]; then
+    build_tool_chain
+    build kubelet ./cmd/kubelet
+    "$GOROOT/bin/go" build -trimpath -ldflags "-s -w" -o "$home/bin/pause" "$here/pause.go" ||
+        give_up "the pause program could not be built"
+    ln -sf "kubelet-$version" "$home/bin/kubelet"
+fi
+"$home/bin/kubelet" --version >&2

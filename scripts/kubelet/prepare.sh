@@ -30,12 +30,49 @@ unpacked_once() {
     if [ ! -d "$1" ]; then debian_unpack "$@" || give_up "Debian's packages could not be fetched"; fi
 }
 
+# source_of_debian FOLDER PACKAGE: unpacks a source package into FOLDER, which appears whole or not at all,
+# with Debian's patches applied. The system's own sources seldom list source packages, so lists of our
+# own ask the same mirrors for them.
+source_of_debian() (
+    folder=$1
+    package=$2
+    mkdir -p "$root/.test"
+    staging=$(mktemp -d "$root/.test/.debian.XXXXXX") || exit 1
+    trap 'rm -rf "$staging"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    cd "$staging" || exit 1
+    mkdir -p lists/partial cache/archives/partial parts
+    for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+        if [ -f "$list" ]; then sed -n 's/^deb /deb-src /p' "$list" >"parts/$(basename "$list" .list).list"; fi
+    done
+    for list in /etc/apt/sources.list.d/*.sources; do
+        if [ -f "$list" ]; then sed 's/^Types:.*/Types: deb-src/' "$list" >"parts/$(basename "$list")"; fi
+    done
+    own="-o Dir::State::lists=$staging/lists -o Dir::Cache=$staging/cache"
+    own="$own -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$staging/parts"
+    say "fetching from Debian: the source of $package"
+    # Somebody else's repository without sources fails the update and changes nothing for us.
+    # shellcheck disable=SC2086 # several options, not one
+    if ! {
+        debian_apt $own update || true
+        debian_apt $own source --download-only "$package" &&
+            dpkg-source --extract "$package"_*.dsc unpacked
+    } >log 2>&1; then
+        tail -n 5 log | sed 's/^/  | /' >&2
+        exit 1
+    fi
+    rm -rf "$folder"
+    mkdir -p "$(dirname "$folder")"
+    mv unpacked "$folder"
+)
+
 # build_tool_chain: makes Go available, with the sources of Kubernetes where a GOPATH has them.
 build_tool_chain() {
     unpacked_once "$home/go" golang-1.19-go golang-1.19-src
     source=$home/gopath/src/k8s.io/kubernetes
     if [ ! -d "$source" ]; then
-        debian_source "$source" kubernetes || give_up "the source of kubernetes could not be fetched"
+        source_of_debian "$source" kubernetes || give_up "the source of kubernetes could not be fetched"
     fi
     version=$(dpkg-parsechangelog -l "$source/debian/changelog" -S Version)
     # 1.20.5+really1.20.2-1.1+deb12u1 is 1.20.2.

@@ -4,7 +4,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt chaos bench peers test-kubelet docs train clean
+.PHONY: help run build test lint fmt chaos bench peers test-kubelet test-cluster docs train clean
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ peers: build ## Strikes Impetus and other servers with the same faults (docs/sel
 test-kubelet: ## Runs the server on a real kubelet and strikes it (docs/kubelet.md; root, Debian 12, 7 minutes)
 	@scripts/kubelet/prepare.sh
 	$(PYTHON) tests/kubelet/run.py
+
+test-cluster: ## Runs the documents' kubectl commands against a real cluster of one node (docs/kubelet.md; 5 minutes)
+	@scripts/kubelet/prepare.sh cluster
+	$(PYTHON) tests/kubelet/documents.py
 
 docs: ## Builds the crates' documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -1,7 +1,10 @@
 #!/bin/sh
-# Makes a kubelet and what it needs available to `make test-kubelet`, in .test/kubelet/: containerd,
+# Makes a kubelet and what it needs available to the tests, in .test/kubelet/: containerd,
 # runc and the network plugins as Debian builds them, and the kubelet and the pause container built
 # from Debian's sources with Debian's Go.
+#
+#   scripts/kubelet/prepare.sh            for `make test-kubelet`
+#   scripts/kubelet/prepare.sh cluster    etcd and the control plane beside it, for `make test-cluster`
 #
 # The first run takes minutes of CPU time for the build. Later ones find its result by its version,
 # which is in the name. Nothing is installed into the system.
@@ -97,6 +100,31 @@ build() {
     mv "$home/bin/.$1" "$home/bin/$1-$version"
 }
 
+# build_control_plane: builds the programs of a cluster of one node. The API server's description of
+# itself is generated code that the sources do not contain.
+build_control_plane() {
+    api=k8s.io/kubernetes/pkg/generated/openapi
+    if [ ! -f "$source/pkg/generated/openapi/zz_generated.openapi.go" ]; then
+        "$GOROOT/bin/go" build -trimpath -o "$home/bin/openapi-gen" \
+            k8s.io/kubernetes/vendor/k8s.io/kube-openapi/cmd/openapi-gen || give_up "openapi-gen could not be built"
+        (
+            cd "$source"
+            packages=$(grep -rl --include='*.go' -e '+k8s:openapi-gen=' pkg staging/src/k8s.io \
+                --exclude-dir=_examples --exclude-dir=sample-apiserver --exclude-dir=code-generator |
+                xargs -n 1 dirname | sort -u |
+                sed -e 's|^staging/src/|k8s.io/kubernetes/vendor/|' -e 's|^pkg/|k8s.io/kubernetes/pkg/|' |
+                paste -sd ,)
+            # It asks for `go` by name.
+            PATH="$GOROOT/bin:$PATH" "$home/bin/openapi-gen" -i "$packages" -p "$api" -O zz_generated.openapi \
+                -h hack/boilerplate/boilerplate.generatego.txt -r /dev/null
+        ) >"$home/openapi-gen.log" 2>&1 || give_up "the API could not be described (see $home/openapi-gen.log)"
+    fi
+    for program in kube-apiserver kube-controller-manager kube-scheduler; do
+        build "$program" "./cmd/$program"
+        ln -sf "$program-$version" "$home/bin/$program"
+    done
+}
+
 unpacked_once "$home/containerd" containerd runc containernetworking-plugins
 if [ ! -x "$home/bin/kubelet" ] || [ ! -x "$home/bin/pause" ]; then
     build_tool_chain
@@ -104,5 +132,13 @@ if [ ! -x "$home/bin/kubelet" ] || [ ! -x "$home/bin/pause" ]; then
     "$GOROOT/bin/go" build -trimpath -ldflags "-s -w" -o "$home/bin/pause" "$here/pause.go" ||
         give_up "the pause program could not be built"
     ln -sf "kubelet-$version" "$home/bin/kubelet"
+fi
+if [ "${1:-}" = cluster ]; then
+    command -v openssl >/dev/null 2>&1 || give_up "openssl is missing (apt-get install openssl)"
+    unpacked_once "$home/etcd" etcd-server
+    if [ ! -x "$home/bin/kube-scheduler" ]; then
+        build_tool_chain
+        build_control_plane
+    fi
 fi
 "$home/bin/kubelet" --version >&2

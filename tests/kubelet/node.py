@@ -34,10 +34,13 @@ class Node:
 
     def __init__(self, tools: Path, logs: Path, images: list[Path]):
         self.places = Places(tools=tools, run=_RUN, state=tools / "state", logs=logs)
+        self.name = settings.NODE_NAME
         self._images = images
         self._daemons: list[Daemon] = []
         self._lock: IO[str] | None = None
         self._forwarding = ""
+        self.journal: Journal | None = None
+        self.watch: Watch | None = None
 
     def __enter__(self) -> "Node":
         if problem := _problem():
@@ -57,10 +60,10 @@ class Node:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if hasattr(self, "watch"):
+        if self.watch:
             self._end_pods()
             self.watch.stop()
-        if hasattr(self, "journal"):
+        if self.journal:
             self.journal.stop()
         for daemon in reversed(self._daemons):
             daemon.stop()
@@ -87,18 +90,27 @@ class Node:
         cgroups.create()
         containerd, kubelet = settings.write(places, cgroups.PODS)
         programs = places.tools / "containerd/usr/bin"
-        self._daemon([programs / "containerd", "--config", containerd], "containerd.log")
-        until("containerd", _STARTS_WITHIN, lambda: self._well() and self._answers())
+        self.daemon([programs / "containerd", "--config", containerd])
+        until("containerd", _STARTS_WITHIN, lambda: self.well() and self._answers())
         self._import()
         self.journal = Journal(places, programs / "ctr")
-        self._daemon(_kubelet_command(places, kubelet), "kubelet.log")
-        until("the kubelet", _STARTS_WITHIN, lambda: self._well() and healthy())
+        self._before_kubelet()
+        self.daemon(_kubelet_command(places, kubelet) + self._kubelet_options())
+        until("the kubelet", _STARTS_WITHIN, lambda: self.well() and healthy())
         self.watch = Watch()
 
-    def _daemon(self, command: list[str | Path], log: str) -> None:
-        self._daemons.append(Daemon(command, self.places.logs / log, self.places.programs))
+    def _before_kubelet(self) -> None:
+        """Starts what else there has to be."""
 
-    def _well(self) -> bool:
+    def _kubelet_options(self) -> list[str | Path]:
+        return ["--hostname-override", self.name]
+
+    def daemon(self, command: list[str | Path]) -> None:
+        """Starts a program that runs as long as the node, with a log of its own name."""
+        log = self.places.logs / f"{Path(command[0]).name}.log"
+        self._daemons.append(Daemon(command, log, self.places.programs))
+
+    def well(self) -> bool:
         for daemon in self._daemons:
             daemon.must_run()
         return True
@@ -116,9 +128,12 @@ class Node:
     def _end_pods(self) -> None:
         for manifest in self.places.manifests.iterdir():
             manifest.unlink()
-        tasks = lambda: self.ctr("tasks", "ls", "--quiet").split()  # noqa: E731
+        self._wait_for_the_end()
+
+    def _wait_for_the_end(self) -> None:
+        """Gives the pods, which have been told to end, time for it."""
         try:
-            until("the pods' end", _PODS_END_WITHIN, lambda: not pods() and not tasks())
+            until("the pods' end", _PODS_END_WITHIN, lambda: not pods() and not self.ctr("tasks", "ls", "--quiet"))
         except (Failed, OSError) as error:
             print(f"the node: {error}; they are killed", flush=True)
 
@@ -161,7 +176,6 @@ def _kubelet_command(places: Places, configuration: Path) -> list[str | Path]:
         *("--config", configuration, "--root-dir", state, "--cert-dir", state / "pki"),
         *("--container-runtime", "remote"),
         *("--container-runtime-endpoint", f"unix://{places.containerd_socket}"),
-        *("--hostname-override", settings.NODE_NAME),
         # From 3 on the events are in the log, of which there is no other record without an API server.
         *("--v", "3"),
     ]

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_BEGIN = "<!-- table of tests/kubelet: begin -->"
-_END = "<!-- table of tests/kubelet: end -->"
+# Around a table in a document, by what it is of.
+_BEGIN = "<!-- table of {}: begin -->"
+_END = "<!-- table of {}: end -->"
 
 
 @dataclass
@@ -39,12 +40,20 @@ def as_text(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def write_into(document: Path, table: str) -> None:
-    """Replaces the table in a document by this one."""
-    text = document.read_text()
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    document.write_text(f"{before}{_BEGIN}\n\n{table}\n{_END}{after}")
+def of_commands(rows: list[tuple[str, str]], surroundings: list[str]) -> str:
+    lines = ["| command | what was seen |", "|---|---|"]
+    lines += [f"| `{_cell(command)}` | {_cell(seen)} |" for command, seen in rows]
+    return "\n".join([*lines, "", *(f"- {line}" for line in surroundings), ""])
+
+
+def write_into(document: Path, table: str, of: str) -> None:
+    """Replaces a table in a document."""
+    begin, end = _BEGIN.format(of), _END.format(of)
+    before, begins, rest = document.read_text().partition(begin)
+    _, ends, after = rest.partition(end)
+    if not begins or not ends:
+        raise ValueError(f"{document} has no place for the table of {of}")
+    document.write_text(f"{before}{begin}\n\n{table}\n{end}{after}")
 
 
 def _cell(text: str) -> str:

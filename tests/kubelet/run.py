@@ -137,7 +137,7 @@ def main() -> int:
     table = report.as_markdown(outcomes, surroundings(shipped))
     (RESULTS / "report.md").write_text(table)
     if arguments.docs:
-        report.write_into(DOCS, table)
+        report.write_into(DOCS, table, "cases")
     print(f"\n{table}\nthis table: {RESULTS / 'report.md'}; logs of everybody: {RESULTS}")
     return 1 if any(outcome.failure for outcome in outcomes) else 0
 

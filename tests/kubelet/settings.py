@@ -6,8 +6,10 @@ What differs from a cluster's node, and why:
 - `restrict_oom_score_adj`: a container of the machine itself may not lower its scores.
 - A point-to-point network of the pods' own, without routes to the outside: every pod has its own address,
   so that the probes of the documents are used with their own port numbers, however many pods run.
-- The kubelet has no API server. Its pods are files in a folder; its answers come from the read-only port,
-  and commands run in containers through the port that also serves `kubectl exec`.
+- Images of Docker's registry come from one on loopback (registry.py), or from nowhere.
+- The kubelet has no API server, unless a control plane stands beside it. Its pods
+  are files in a folder; its answers come from the read-only port, and commands run in containers through
+  the port that also serves `kubectl exec`.
 """
 
 import json
@@ -17,6 +19,7 @@ from pathlib import Path
 PAUSE_IMAGE = "impetus.test/pause:1"
 KUBELET_PORT = 21250
 READ_ONLY_PORT = 21255
+REGISTRY_PORT = 21500
 HEALTHZ_PORT = 21248
 NODE_NAME = "node"
 # Names its logs, which the kubelet keeps in a folder that it shares with others.
@@ -96,6 +99,9 @@ stream_server_address = "127.0.0.1"
 bin_dir = "{places.tools / "containerd/usr/lib/cni"}"
 conf_dir = "{network}"
 
+[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]
+endpoint = ["http://127.0.0.1:{REGISTRY_PORT}"]
+
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 
@@ -128,6 +134,8 @@ def _kubelet(places: Places, cgroup_root: str) -> dict:
         "failSwapOn": False,
         "makeIPTablesUtilChains": False,
         "hairpinMode": "none",
+        # Nobody is there; without an address the kubelet complains of every pod.
+        "clusterDNS": ["10.96.77.10"],
         "address": "127.0.0.1",
         "port": KUBELET_PORT,
         "readOnlyPort": READ_ONLY_PORT,

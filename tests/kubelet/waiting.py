@@ -13,11 +13,14 @@ class Failed(Exception):
 
 
 def until(what: str, within: float, look: Callable[[], T | None]) -> T:
-    """Looks until the answer is neither None nor False, and returns it; fails after `within` seconds."""
+    """Looks until there is an answer, and returns it; fails after `within` seconds.
+
+    None, False and what is empty is no answer; the number 0 is one.
+    """
     deadline = time.monotonic() + within
     while True:
         found = look()
-        if found is not None and found is not False:
+        if found or (found == 0 and found is not False):
             return found
         if time.monotonic() >= deadline:
             raise Failed(f"waited {within:.0f} s for {what}")

@@ -3,6 +3,7 @@
 //! Every wait is for an event and has a deadline. Nothing listens beyond the loopback, and ports
 //! are taken from the kernel.
 
+pub mod corrupt;
 pub mod database;
 pub mod disks;
 pub mod killers;

@@ -30,7 +30,6 @@ mod models;
 #[cfg(target_os = "linux")]
 mod pid1;
 mod predict;
-mod prometheus;
 mod roles;
 mod seeds;
 mod starting;

@@ -12,6 +12,8 @@ pub mod processes;
 mod setup;
 pub mod watch;
 
+// Not every binary with this harness starts servers of others.
+#[allow(unused_imports)]
 pub use setup::{Setup, free_ports};
 
 use std::collections::BTreeMap;

@@ -4,8 +4,8 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::Value;
 
 use super::ask;
-use super::evaluation::with_a_corrupt_model;
 use super::steady::{steady, steady_metrics};
+use crate::harness::corrupt::with_a_corrupt_model;
 use crate::harness::{Answer, Server, Setup};
 
 /// A setup in which nothing depends on the machine it runs on.

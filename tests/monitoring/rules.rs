@@ -3,6 +3,7 @@
 
 mod cases;
 mod pages;
+mod series;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -56,6 +56,8 @@ fetch_alertmanager() {
     mv "$unpacked/usr/share/prometheus/alertmanager" "$root/.test/share/alertmanager"
     LC_ALL=C sed 's,/usr/share/prometheus/alertmanager,.test///////////share/alertmanager,g' \
         "$unpacked/usr/bin/prometheus-alertmanager" >"$unpacked/alertmanager"
+    ! cmp -s "$unpacked/usr/bin/prometheus-alertmanager" "$unpacked/alertmanager" ||
+        give_up "this 'prometheus-alertmanager' looks for its template elsewhere than expected"
     chmod 755 "$unpacked/alertmanager"
     mv -f "$unpacked/usr/bin/amtool" "$target/amtool"
     mv -f "$unpacked/alertmanager" "$target/alertmanager"

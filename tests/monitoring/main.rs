@@ -12,6 +12,8 @@
     clippy::unwrap_used,
     clippy::print_stderr
 )]
+// Where there is no Alertmanager, not all of it is used.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
 #[cfg(target_os = "linux")]
 mod alertmanager;

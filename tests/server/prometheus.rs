@@ -5,8 +5,11 @@ mod real;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use crate::contract::{mend, with_a_corrupt_model};
-use crate::harness::{Server, Setup, repo};
+use rustix::process::Signal;
+
+use crate::contract::{ask, mend, with_a_corrupt_model};
+use crate::database::batch;
+use crate::harness::{Server, Setup, repo, signal_process};
 use real::Prometheus;
 
 /// The four alerts of the first document: name of the rule, metric, condition.
@@ -64,6 +67,15 @@ fn the_linter_has_nothing_to_say_but_about_the_one_name_the_documents_ask_for() 
         server.wait_for("the services", || server.get("/ready").status == 200);
         if role != "logging" {
             server.assert_predicts();
+            signal_process(server.workers()[0], Signal::KILL);
+            server.wait_for("the death of a worker to be counted", || {
+                let text = server.get("/metrics").text();
+                text.contains("reason=\"outside\"} 1\n")
+            });
+        }
+        if role != "inference" {
+            let answer = server.post_json("/log", &batch("lint", &["image"]));
+            assert_eq!(answer.status, 200, "{}", answer.text());
         }
         for path in ["/metrics", "/api/metrics", "/api/health/metrics"] {
             let output = promtool(&["check", "metrics"], &server.get(path).text());
@@ -126,6 +138,30 @@ fn nothing_is_alerted_about_a_healthy_server() {
     for name in ["Unhealthy", "RepeatedFailures"] {
         prometheus.wait_for_alert(name, "inactive");
     }
+}
+
+/// Prometheus asks for OpenMetrics, and takes nothing of a scrape of which it cannot parse a line.
+#[test]
+fn a_real_prometheus_parses_every_line_and_computes_quantiles() {
+    let server = Setup::new().start_ready();
+    server.wait_for("the services", || server.get("/ready").status == 200);
+    server.assert_predicts();
+    server.wait_for("a look at the disk", || {
+        server.get("/metrics").text().contains("data_disk_free")
+    });
+    let accept = [("accept", "application/openmetrics-text")];
+    let open = ask("GET", &server.health_url("/metrics"), &accept).text();
+    let samples = open.lines().filter(|line| !line.starts_with('#')).count();
+    assert!(samples > 300 && open.ends_with("# EOF\n"), "{open}");
+    let prometheus = scraping(&server);
+    prometheus.wait_for_sample("scrape_samples_scraped", samples as f64);
+    let counted = "impetus_request_duration_seconds_count{endpoint=\"predict\",model=\"surface\",status=\"2xx\"}";
+    prometheus.wait_for_sample(counted, 1.0);
+    let quantile = "histogram_quantile(0.99, sum by (le) \
+                    (impetus_request_duration_seconds_bucket{endpoint=\"predict\"}))";
+    let seconds = prometheus.query(quantile, None).unwrap();
+    assert!(seconds > 0.0 && seconds <= 10.0, "{seconds}");
+    prometheus.wait_for_sample("impetus_worker_restarts_total{reason=\"outside\"}", 0.0);
 }
 
 #[test]

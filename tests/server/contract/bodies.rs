@@ -16,8 +16,10 @@ fn anywhere(setup: Setup) -> Setup {
 /// Starts a server and waits until there is nothing it could still be waiting for.
 fn settled(setup: Setup) -> Server {
     let server = anywhere(setup).start_ready();
-    server.wait_for("a full score and both services", || {
-        server.get("/ready").status == 200 && server.status()["score"] == 100
+    server.wait_for("a full score, both services and a look at the disk", || {
+        server.get("/ready").status == 200
+            && server.status()["score"] == 100
+            && server.get("/metrics").text().contains("data_disk_free")
     });
     server
 }

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use crate::contract::{ask, mend, with_a_corrupt_model};
 use crate::database::batch;
+use crate::harness::scrape::wait_until_complete;
 use crate::harness::{Server, Setup, repo, signal_process};
 use real::Prometheus;
 
@@ -146,9 +147,8 @@ fn a_real_prometheus_parses_every_line_and_computes_quantiles() {
     let server = Setup::new().start_ready();
     server.wait_for("the services", || server.get("/ready").status == 200);
     server.assert_predicts();
-    server.wait_for("a look at the disk", || {
-        server.get("/metrics").text().contains("data_disk_free")
-    });
+    server.wait_all_workers();
+    wait_until_complete(&server);
     let accept = [("accept", "application/openmetrics-text")];
     let open = ask("GET", &server.health_url("/metrics"), &accept).text();
     let samples = open.lines().filter(|line| !line.starts_with('#')).count();

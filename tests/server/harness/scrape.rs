@@ -46,6 +46,20 @@ impl Scrape {
     }
 }
 
+/// Waits until everything has been heard of once: actors have said how they are, and the disk has
+/// been looked at. From then on every scrape has the same series.
+pub fn wait_until_complete(server: &Server) {
+    server.wait_for("a scrape in which nothing is missing", || {
+        let scrape = Scrape::of(server);
+        let mut actors = scrape.0.keys().filter_map(|series| {
+            let actor = series.strip_prefix("impetus_actor_restarts_total")?;
+            Some(format!("impetus_actor_status_age_seconds{actor}"))
+        });
+        actors.all(|age| scrape.get(&age).is_some())
+            && scrape.get("impetus_data_disk_free_bytes").is_some()
+    });
+}
+
 /// Waits until a series has that value.
 pub fn wait_for_value(server: &Server, series: &str, value: f64) {
     server.wait_for(&format!("{series} to be {value}"), || {

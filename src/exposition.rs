@@ -88,8 +88,8 @@ pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
     let mut families = Families::default();
     health::expose(state, &facts, &mut families);
     requests::expose(state, &mut families);
+    models::expose(state, &facts, &mut families);
     if state.role().infers() {
-        models::expose(state, &facts, &mut families);
         workers::expose(state, &facts, &mut families);
     }
     actors::expose(state, &mut families);

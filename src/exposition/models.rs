@@ -21,8 +21,7 @@ const STAGED: &[Label] = &[
 
 subject! { "Models";
     LOADED = Descriptor::new("impetus_models_loaded", Gauge, "models")
-        .help("Models that answer requests.")
-        .of(Present::Inference);
+        .help("Models that answer requests.");
     STATE = Descriptor::new("impetus_model_state", Gauge, "0 or 1")
         .help("1 for the state a model is in, 0 for every other.")
         .labels(&[
@@ -68,6 +67,9 @@ pub(super) fn expose(state: &AppState, facts: &Facts, out: &mut Families) {
     let all = &facts.models.all;
     let loaded = all.iter().filter(|model| model.state.is_usable()).count();
     out.one(&LOADED, loaded as f64);
+    if !state.role().infers() {
+        return;
+    }
     let mut states = Family::new(&STATE);
     for model in all {
         let words = ModelState::ALL.into_iter().map(ModelState::as_str);

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{PATIENCE, new_agent, repo};
+use crate::harness::{PATIENCE, Server, new_agent, repo};
 
 /// A server that answers over HTTP; dropping it kills it.
 pub(crate) struct Daemon {
@@ -61,6 +61,18 @@ pub(crate) fn must_succeed(name: &str, args: &[&str], folder: &str) -> String {
 
 pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Has one prediction written down that was made elsewhere.
+pub(crate) fn log_a_prediction(server: &Server) {
+    let prediction = json!({"image_id": "i-1", "timestamp": "2025-01-01T12:00:00Z",
+        "model_version": "1", "model_name": "surface", "inference_time_ms": 1.5,
+        "detections": [], "defect_detected": false, "confidence_scores": {},
+        "processing_notes": null});
+    let batch = json!({"predictions": [prediction], "batch_size": 1,
+        "timestamp": "2025-01-01T12:00:00Z", "edge_device_id": "edge-7"});
+    let answer = server.post_json("/log", &batch);
+    assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 /// Waits for something that happens by itself.

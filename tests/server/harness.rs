@@ -9,6 +9,7 @@ pub mod disks;
 pub mod killers;
 pub mod load;
 pub mod processes;
+pub mod scrape;
 mod setup;
 pub mod watch;
 

@@ -26,6 +26,7 @@ mod harness;
 mod healing;
 mod hostile;
 mod liveness;
+mod metrics;
 mod models;
 #[cfg(target_os = "linux")]
 mod pid1;

@@ -211,11 +211,13 @@ impl ModelWorker {
         } = opened;
         self.model.loaded(&loaded, took);
         let resident = worker.resident_bytes();
+        let now = Instant::now();
+        self.model.note_progress(now);
         self.model.places[self.index].write(self.generation, |place| {
             place.state = WorkerState::Ready;
             // Until it gets its turn, which it does at once where there are no spares.
             place.standby = self.model.limits().spares > 0;
-            place.heard = Some(Instant::now());
+            place.heard = Some(now);
             place.resident_bytes = resident;
             place.memory = memory;
             place.load_error = None;

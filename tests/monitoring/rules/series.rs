@@ -1,24 +1,16 @@
 //! What rules ask for, down to the labels, on a server that is well: a label that is called
 //! otherwise, or that the scrape has taken for itself, would leave a rule without anything to see.
 
-use serde_json::json;
-
 use super::read;
 use crate::harness::Setup;
 use crate::prometheus::{Prometheus, Scene};
+use crate::tools::log_a_prediction;
 
 #[test]
 fn every_series_that_a_rule_asks_for_is_there_on_a_live_server() {
     let server = Setup::new().start_ready();
     server.assert_predicts();
-    let prediction = json!({"image_id": "i-1", "timestamp": "2025-01-01T12:00:00Z",
-        "model_version": "1", "model_name": "surface", "inference_time_ms": 1.5,
-        "detections": [], "defect_detected": false, "confidence_scores": {},
-        "processing_notes": null});
-    let batch = json!({"predictions": [prediction], "batch_size": 1,
-        "timestamp": "2025-01-01T12:00:00Z", "edge_device_id": "edge-7"});
-    let answer = server.post_json("/log", &batch);
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    log_a_prediction(&server);
     let target = format!("127.0.0.1:{}", server.health_port);
     let prometheus = Prometheus::start(&Scene {
         target: Some(&target),

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::ask;
 use super::steady::{steady, steady_metrics};
 use crate::harness::corrupt::with_a_corrupt_model;
+use crate::harness::scrape::wait_until_complete;
 use crate::harness::{Answer, Server, Setup};
 
 /// A setup in which nothing depends on the machine it runs on.
@@ -19,6 +20,7 @@ fn settled(setup: Setup) -> Server {
     server.wait_for("a full score and both services", || {
         server.get("/ready").status == 200 && server.status()["score"] == 100
     });
+    wait_until_complete(&server);
     server
 }
 

@@ -40,6 +40,7 @@ peers: build ## Strikes Impetus and other servers with the same faults (docs/sel
 	$(PYTHON) benches/peers/run.py --impetus "$(TARGET_DIR)/release/impetus"
 
 manifests: ## Makes the manifests that are made from other files
+	scripts/render-prometheus-rule.sh
 	scripts/render-manifests.sh
 
 docs: ## Builds the crates' documentation into target/doc

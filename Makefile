@@ -4,7 +4,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt chaos bench peers test-kubelet test-cluster docs train clean
+.PHONY: help run build test lint fmt chaos bench peers test-kubelet test-cluster manifests docs train clean
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,13 +39,19 @@ bench: ## Runs the benchmarks (docs/benchmarks.md says how to read them)
 peers: build ## Strikes Impetus and other servers with the same faults (docs/self-healing.md; 40 minutes)
 	$(PYTHON) benches/peers/run.py --impetus "$(TARGET_DIR)/release/impetus"
 
-test-kubelet: ## Runs the server on a real kubelet and strikes it (docs/kubelet.md; root, Debian 12, 7 minutes)
+test-kubelet: image ## Runs the server on a real kubelet and strikes it (docs/kubelet.md; root, Debian 12, 7 minutes)
+	@scripts/install-kubernetes-tools.sh
 	@scripts/kubelet/prepare.sh
 	$(PYTHON) tests/kubelet/run.py
 
-test-cluster: ## Runs the documents' kubectl commands against a real cluster of one node (docs/kubelet.md; 5 minutes)
+test-cluster: image ## Runs the documents' kubectl commands against a real cluster of one node (docs/kubelet.md; 5 minutes)
+	@scripts/install-kubernetes-tools.sh
 	@scripts/kubelet/prepare.sh cluster
 	$(PYTHON) tests/kubelet/documents.py
+
+manifests: ## Makes the manifests that are made from other files
+	scripts/render-prometheus-rule.sh
+	scripts/render-manifests.sh
 
 docs: ## Builds the crates' documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

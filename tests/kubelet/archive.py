@@ -36,6 +36,15 @@ def reference(archive: Path) -> str:
     return manifest[0]["RepoTags"][0]
 
 
+def revision(archive: Path) -> str:
+    """Returns the revision of the sources that the image says it was made from."""
+    with tarfile.open(archive) as tar:
+        manifest = json.load(tar.extractfile("manifest.json"))
+        description = json.load(tar.extractfile(manifest[0]["Config"]))
+    labels = description["config"].get("Labels") or {}
+    return labels.get("org.opencontainers.image.revision", "unknown")
+
+
 def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(content), mode

@@ -71,7 +71,15 @@ class ControlPlane:
 
     def managers(self) -> list[list[str | Path]]:
         """Returns the commands that run once the API server answers."""
-        shared = ["--kubeconfig", self.kubeconfig, "--leader-elect=false", "--port", "0", "--secure-port", "0"]
+        shared = [
+            "--kubeconfig",
+            self.kubeconfig,
+            "--leader-elect=false",
+            "--port",
+            "0",
+            "--secure-port",
+            "0",
+        ]
         tools = self._places.tools / "bin"
         return [
             [

@@ -3,14 +3,14 @@
 
     tests/kubelet/documents.py [--image FILE] [--docs]
 
-docs/kubelet.md says more. Needs what tests/kubelet/run.py needs, and what `scripts/kubelet/prepare.sh cluster`
-makes.
+docs/kubelet.md says more. Needs what tests/kubelet/run.py needs, and what
+`scripts/kubelet/prepare.sh cluster` makes.
 """
 
 import argparse
 import os
-import signal
 import shutil
+import signal
 import sys
 from datetime import date
 from pathlib import Path
@@ -43,8 +43,12 @@ def run(archive: Path) -> tuple[list[tuple[str, str]], str | None]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--image", type=Path, default=ROOT / "target/image/impetus.tar", help="archive of the image")
-    parser.add_argument("--docs", action="store_true", help=f"write the table into {DOCS.relative_to(ROOT)}")
+    parser.add_argument(
+        "--image", type=Path, default=ROOT / "target/image/impetus.tar", help="archive of the image"
+    )
+    parser.add_argument(
+        "--docs", action="store_true", help=f"write the table into {DOCS.relative_to(ROOT)}"
+    )
     arguments = parser.parse_args()
     if not arguments.image.exists():
         sys.exit(f"error: there is no image at {arguments.image} (make image)")
@@ -55,7 +59,9 @@ def main() -> int:
         rows, failure = run(arguments.image)
     except Failed as failed:
         rows, failure = [], str(failed)
-    table = report.of_commands(rows, [f"{date.today()}; {versions(TOOLS)}, and the API server of the same source."])
+    table = report.of_commands(
+        rows, [f"{date.today()}; {versions(TOOLS)}, and the API server of the same source."]
+    )
     print(table)
     if failure:
         print(f"error: {failure}\nlogs of everybody: {RESULTS}", file=sys.stderr)

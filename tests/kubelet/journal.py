@@ -15,7 +15,7 @@ import cgroups
 from settings import Places
 
 _EVENT = re.compile(
-    r'^[IWEF](?P<month>\d\d)(?P<day>\d\d) (?P<time>\d\d:\d\d:\d\d\.\d+) .*'
+    r"^[IWEF](?P<month>\d\d)(?P<day>\d\d) (?P<time>\d\d:\d\d:\d\d\.\d+) .*"
     r'"Event occurred" object="(?P<object>[^"]*)" kind="Pod" .*'
     r'type="(?P<type>\w+)" reason="(?P<reason>\w+)" message=(?P<message>".*")$'
 )

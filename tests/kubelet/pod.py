@@ -17,7 +17,7 @@ from journal import Event
 from kubelet import Seen
 from manifests import Changes, Rendered
 from node import Node
-from waiting import Failed, require, until
+from waiting import require, until
 
 CONTAINER = "impetus-llm-server"
 HTTP, HEALTH = 8080, 8081
@@ -39,7 +39,7 @@ class Answer:
 class Pod:
     """A static pod made from a shipped manifest."""
 
-    def __init__(self, node: Node, name: str, rendered: Rendered, changes: Changes = Changes()):
+    def __init__(self, node: Node, name: str, rendered: Rendered, changes: Changes):
         self.node = node
         self.name = f"{name}-{settings.NODE_NAME}"
         self.volumes = node.places.volumes / name
@@ -81,7 +81,11 @@ class Pod:
     def until_restarted(self, within: float) -> None:
         """Waits for the next container of this pod to run."""
         before = self.restarts
-        until(f"{self.name} to be restarted", within, lambda: self.restarts > before and self._state("running"))
+        until(
+            f"{self.name} to be restarted",
+            within,
+            lambda: self.restarts > before and self._state("running"),
+        )
         self._follow()
 
     def remove(self) -> datetime:
@@ -135,11 +139,16 @@ class Pod:
         """Fails if the container was restarted or lost its readiness once it had it."""
         require(self.restarts == 0, f"{self.name} was restarted: {self.last_end()}")
         seen = [change.ready for change in self.history()]
-        require(seen.count(True) <= 1 and (not any(seen) or seen[-1]), f"{self.name} was unready in between: {self.history()}")
+        require(
+            seen.count(True) <= 1 and (not any(seen) or seen[-1]),
+            f"{self.name} was unready in between: {self.history()}",
+        )
 
     # --- what the server says
 
-    def ask(self, path: str, port: int = HTTP, body: bytes | dict | None = None, within: float = ANSWERS_WITHIN) -> Answer:
+    def ask(
+        self, path: str, port: int = HTTP, body: bytes | dict | None = None, within: float = ANSWERS_WITHIN
+    ) -> Answer:
         """Asks the server on the pod's address, as a service in the cluster would."""
         content, headers = body, {}
         if isinstance(body, dict):
@@ -168,7 +177,9 @@ class Pod:
     def order(self, path: str, order: dict) -> dict:
         """Gives the server an order that it takes from its own machine alone."""
         body = json.dumps(order, separators=(",", ":"))
-        said = self.execute(f"curl -s -d {body} -H content-type:application/json http://localhost:{HTTP}{path}")
+        said = self.execute(
+            f"curl -s -d {body} -H content-type:application/json http://localhost:{HTTP}{path}"
+        )
         return json.loads(said)
 
     def log(self, container: int = -1) -> "ContainerLog":
@@ -250,6 +261,3 @@ def _words(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except OSError:
         return []
-
-
-__all__ = ["Answer", "Changes", "Failed", "Pod"]

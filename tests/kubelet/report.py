@@ -33,7 +33,8 @@ def as_markdown(outcomes: list[Outcome], surroundings: list[str]) -> str:
 
 def as_text(outcome: Outcome) -> str:
     """Returns what is printed when a case has ended."""
-    head = f"{'FAILED' if outcome.failure else 'passed'}  {outcome.name}: {outcome.title} ({outcome.seconds:.0f} s)"
+    result = "FAILED" if outcome.failure else "passed"
+    head = f"{result}  {outcome.name}: {outcome.title} ({outcome.seconds:.0f} s)"
     lines = [head, *(f"          {sentence}" for sentence in outcome.seen)]
     if outcome.failure:
         lines.append(f"        ! {outcome.failure}")

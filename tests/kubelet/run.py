@@ -102,16 +102,25 @@ def surroundings(shipped: Shipped) -> list[str]:
     """Returns what the run was made of, for those who read the table."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Linux {platform.release()}"
-    return [f"{date.today()}; {versions(TOOLS)}; {machine}, cgroup v1.", f"Image {shipped.image}."]
+    image = f"Image {shipped.image}, of revision {archive.revision(shipped.archive)[:12]}."
+    return [f"{date.today()}; {versions(TOOLS)}; {machine}, cgroup v1.", image]
 
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help=f"some of {', '.join(case.name for case in CASES)}")
-    parser.add_argument("--image", type=Path, default=ROOT / "target/image/impetus.tar", help="archive of the image")
-    parser.add_argument("--base", type=Path, default=ROOT / "k8s/base", help="kustomization of the first document")
-    parser.add_argument("--production", type=Path, default=ROOT / "k8s/overlays/production", help="that of production")
-    parser.add_argument("--docs", action="store_true", help=f"write the table into {DOCS.relative_to(ROOT)}")
+    parser.add_argument(
+        "--image", type=Path, default=ROOT / "target/image/impetus.tar", help="archive of the image"
+    )
+    parser.add_argument(
+        "--base", type=Path, default=ROOT / "k8s/base", help="kustomization of the first document"
+    )
+    parser.add_argument(
+        "--production", type=Path, default=ROOT / "k8s/overlays/production", help="that of production"
+    )
+    parser.add_argument(
+        "--docs", action="store_true", help=f"write the table into {DOCS.relative_to(ROOT)}"
+    )
     return parser.parse_args()
 
 
@@ -127,7 +136,9 @@ def main() -> int:
     shutil.rmtree(RESULTS, ignore_errors=True)
     if not arguments.image.exists():
         sys.exit(f"error: there is no image at {arguments.image} (make image)")
-    shipped = Shipped(arguments.image, archive.reference(arguments.image), arguments.base, arguments.production)
+    shipped = Shipped(
+        arguments.image, archive.reference(arguments.image), arguments.base, arguments.production
+    )
     cases = [case for case in CASES if not wanted or case.name in wanted]
     try:
         outcomes = run_all(cases, shipped)

@@ -11,6 +11,7 @@ from pod import Pod
 ROOT = Path(__file__).resolve().parents[2]
 KILLERS = ROOT / "tests" / "models"
 DEMO = ROOT / "models" / "surface"
+UNCHANGED = Changes()
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Stage:
         # What the case has seen, one sentence each.
         self.seen: list[str] = []
 
-    def base_pod(self, suffix: str = "", changes: Changes = Changes()) -> Pod:
+    def base_pod(self, suffix: str = "", changes: Changes = UNCHANGED) -> Pod:
         """Returns a pod of the first document: every probe on the main port, startup asks for readiness."""
         return self._pod(self._shipped.base, suffix, changes)
 
-    def production_pod(self, suffix: str = "", changes: Changes = Changes()) -> Pod:
+    def production_pod(self, suffix: str = "", changes: Changes = UNCHANGED) -> Pod:
         """Returns a pod of the production overlay: probes on the health port, startup asks for the tree."""
         return self._pod(self._shipped.production, suffix, changes)
 

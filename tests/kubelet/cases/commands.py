@@ -55,14 +55,18 @@ class Terminal:
         def look() -> str | None:
             pod = self.pod(label, namespace)
             states = [each["state"] for each in (pod or {}).get("status", {}).get("containerStatuses", [])]
-            return pod["metadata"]["name"] if states and all("running" in state for state in states) else None
+            return (
+                pod["metadata"]["name"] if states and all("running" in state for state in states) else None
+            )
 
         return until(f"the pod of {label} to run", 120, look)
 
     def addresses(self, service: str, namespace: str = "default") -> list[str]:
         """Returns where a service sends its traffic."""
         endpoints = self.control.get("endpoints", service, "--namespace", namespace)
-        return [entry["ip"] for subset in endpoints.get("subsets", []) for entry in subset.get("addresses", [])]
+        return [
+            entry["ip"] for subset in endpoints.get("subsets", []) for entry in subset.get("addresses", [])
+        ]
 
 
 def first_document(terminal: Terminal) -> None:
@@ -91,7 +95,8 @@ def second_document(terminal: Terminal) -> None:
     # What the component's README has people do first.
     terminal.type("kubectl create namespace mlops")
     terminal.note("made")
-    terminal.type("kubectl create secret generic impetus-postgresql -n mlops --from-literal=password=of-this-test")
+    secret = "secret generic impetus-postgresql -n mlops --from-literal=password=of-this-test"
+    terminal.type(f"kubectl create {secret}")
     terminal.note("made")
     said = terminal.type("kubectl apply -f k8s/deployment-production.yaml")
     terminal.note(f"{len(said.splitlines())} objects")
@@ -120,7 +125,9 @@ def second_document(terminal: Terminal) -> None:
 def _first_run(terminal: Terminal, pod: str) -> None:
     """A claim is empty at first: the server says what to do, and then that is done."""
     command = "kubectl exec <pod> -- curl -s http://localhost:8081/api/health/ready"
-    said = until("an answer", 30, lambda: _attempt(lambda: terminal.control.shell(command.replace("<pod>", pod))))
+    said = until(
+        "an answer", 30, lambda: _attempt(lambda: terminal.control.shell(command.replace("<pod>", pod)))
+    )
     require(_EMPTY in said, f"with an empty claim: {said}")
     terminal.note("the claim is empty: not ready, and the reason says what to copy")
     terminal.type("kubectl exec <pod> -- cp -r /usr/local/share/impetus/models/. /models/", pod)
@@ -128,9 +135,13 @@ def _first_run(terminal: Terminal, pod: str) -> None:
 
 
 def _debug_commands(terminal: Terminal, pod: str) -> None:
-    for path, key, value in (("ready", "ready", True), ("live", "alive", True), ("status", "status", "healthy")):
+    for path, key, value in (
+        ("ready", "ready", True),
+        ("live", "alive", True),
+        ("status", "status", "healthy"),
+    ):
         said = terminal.type(f"kubectl exec -it <pod> -- curl http://localhost:8080/api/health/{path}", pod)
-        answer = json.loads(said[said.index("{"):])
+        answer = json.loads(said[said.index("{") :])
         require(answer[key] == value, f"{path}: {said}")
         terminal.note(f"`{key}` is {json.dumps(value)}")
     said = terminal.type("kubectl exec -it <pod> -- curl http://localhost:8080/api/health/metrics", pod)

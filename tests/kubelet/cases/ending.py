@@ -1,36 +1,28 @@
 """A pod is deleted: out of its service at once, every request answered, exit code 0."""
 
+import http.client
+import socket
 import threading
-import time
 
 from kubelet import now, seconds_between
-from load import Load, picture, sample
-from manifests import Changes
-from pod import HEALTH, Answer, Pod
-from stage import DEMO, KILLERS, Stage
+from load import Load, sample
+from pod import HEALTH, HTTP, Pod
+from stage import DEMO, Stage
 from waiting import require, until
 
-# Longer than the lame duck of 10 s, and shorter than that and the drain together. The model's clock is
-# the machine's speed, so it is taken first.
-_LONG_RUN = 16.0
-_TRIAL_MS = 2_000.0
-_CHANGES = {
-    "IMPETUS_MODELS__REQUIRED": "surface,slow",
-    "IMPETUS_MODELS__RUN_TIMEOUT": "60s",
-    "IMPETUS_HTTP__REQUEST_TIMEOUT": "60s",
-}
+_BYTE_EVERY = 1.0
+_ANSWERED_WITHIN = 60.0
 
 
 def is_deleted(stage: Stage) -> None:
-    pod = stage.base_pod(changes=Changes(_CHANGES))
+    pod = stage.base_pod()
     pod.put_model(DEMO)
-    pod.put_model(KILLERS / "slow")
     pod.start()
     pod.until_ready()
     # The kubelet forgets the pod with its manifest.
     container, grace, log = pod.container_id, pod.grace, pod.log()
-    long_run = _InFlight(pod, _marker(pod))
-    until("the long run to be in flight", 20, lambda: _in_flight(pod) >= 1)
+    held = HeldRequest(pod)
+    until("the held request to be in flight", 20, lambda: _in_flight(pod) >= 1)
     with Load(pod, "surface", sample("crack-1.png"), "crack") as load:
         removed = pod.remove()
         told = log.until_said("told to end", 30)["at"]
@@ -39,12 +31,13 @@ def is_deleted(stage: Stage) -> None:
         lame = log.until_said("not ready any more, serving on", 10)
         # The load ends with the lame duck: from then on nobody sends any more.
         until("most of the lame duck", 30, lambda: seconds_between(told, now()) >= lame["seconds"] - 1)
-    stage.note(f"SIGTERM {seconds_between(removed, told):.1f} s after the manifest was gone; not ready and alive at once")
+    after = seconds_between(removed, told)
+    stage.note(f"SIGTERM {after:.1f} s after the manifest was gone; not ready and alive at once")
     stage.note(f"lame duck of {lame['seconds']:.0f} s: {load.must_be_right()}")
     draining = log.until_said("draining", 30)
-    require(draining["in_flight"] >= 1, f"{draining}: the long run was over too early to show anything")
-    answer = long_run.answer()
-    require(answer is not None and answer.status == 200, f"the request in flight got {answer}")
+    require(draining["in_flight"] >= 1, f"the drain found nothing in flight: {draining}")
+    status = held.finish()
+    require(status == 200, f"the request in flight got {status}")
     stage.note(f"drain: {draining['in_flight']} in flight, answered with 200")
     ended = log.until_said("server ends", 60)
     code = until("the exit code", 30, lambda: pod.node.journal.exit_code(container))
@@ -54,33 +47,42 @@ def is_deleted(stage: Stage) -> None:
     stage.note(f"exit code 0, {took:.1f} s after SIGTERM, grace period {grace:.0f} s")
 
 
-class _InFlight:
-    """A long request on a thread of its own."""
+class HeldRequest:
+    """A request that stays in flight until it is finished: its body comes byte by byte."""
 
-    def __init__(self, pod: Pod, marker: float):
-        self._answer: Answer | None = None
-        body, _ = picture(0, marker)
-        self._thread = threading.Thread(target=self._send, args=(pod, body), daemon=True)
+    def __init__(self, pod: Pod):
+        self._body = sample("crack-1.png")
+        self._finish = threading.Event()
+        self._status: int | str = "no answer"
+        self._connection = socket.create_connection((pod.address, HTTP), timeout=_ANSWERED_WITHIN)
+        head = (
+            f"POST /predict?model=surface HTTP/1.1\r\nHost: {pod.address}\r\nContent-Type: image/png\r\n"
+            f"Content-Length: {len(self._body)}\r\n\r\n"
+        )
+        self._connection.sendall(head.encode())
+        self._thread = threading.Thread(target=self._send, daemon=True)
         self._thread.start()
 
-    def answer(self) -> Answer | None:
-        self._thread.join(90)
-        return self._answer
+    def finish(self) -> int | str:
+        """Sends the rest; returns the status of the answer, or what came instead."""
+        self._finish.set()
+        self._thread.join(_ANSWERED_WITHIN)
+        return self._status
 
-    def _send(self, pod: Pod, body: dict) -> None:
+    def _send(self) -> None:
+        sent = 0
         try:
-            self._answer = pod.ask("/predict?model=slow", body=body, within=90)
-        except OSError:
-            self._answer = None
-
-
-def _marker(pod: Pod) -> float:
-    """Returns the marker of a run that takes as long as `_LONG_RUN`, as fast as the machine is now."""
-    start = time.monotonic()
-    body, _ = picture(0, marker=_TRIAL_MS)
-    answer = pod.ask("/predict?model=slow", body=body, within=60)
-    require(answer.status == 200, f"the trial got {answer}")
-    return _TRIAL_MS * _LONG_RUN / (time.monotonic() - start)
+            while not self._finish.wait(_BYTE_EVERY):
+                self._connection.sendall(self._body[sent : sent + 1])
+                sent += 1
+            self._connection.sendall(self._body[sent:])
+            answer = http.client.HTTPResponse(self._connection)
+            answer.begin()
+            self._status = answer.status
+        except OSError as error:
+            self._status = repr(error)
+        finally:
+            self._connection.close()
 
 
 def _in_flight(pod: Pod) -> float:

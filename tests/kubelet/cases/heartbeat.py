@@ -31,7 +31,9 @@ def stops(stage: Stage) -> None:
     first_log = pod.log()
     fell = first_log.until_said("panic: injected panic", 20)["at"]
     last_beat = _last_beat(pod)
-    require(0 <= seconds_between(last_beat, fell) < 2, f"the last beat was at {last_beat}, the fall at {fell}")
+    require(
+        0 <= seconds_between(last_beat, fell) < 2, f"the last beat was at {last_beat}, the fall at {fell}"
+    )
     pod.until_restarted(within=90)
     told = first_log.until_said("told to end", 20)
     require(told["signal"] == "SIGTERM", f"{told}")
@@ -57,12 +59,16 @@ def _check_times(stage: Stage, pod: Pod, last_beat: datetime, told: datetime) ->
     killing = pod.events("Killing", "failed liveness probe")
     require(len(killing) == 1, f"the kubelet's reasons to kill: {pod.events('Killing')}")
     found = seconds_between(last_beat, refusals[0])
-    require(_STALE_AFTER <= found <= _STALE_AFTER + 10 + _SLACK, f"first refusal {found:.1f} s after the last beat")
+    latest = _STALE_AFTER + 10 + _SLACK
+    require(_STALE_AFTER <= found <= latest, f"first refusal {found:.1f} s after the last beat")
     after = seconds_between(last_beat, told)
     require(_EARLIEST <= after <= _LATEST + _SLACK, f"SIGTERM came {after:.1f} s after the last beat")
     unready = first(pod.history(), lambda seen: seen.at > last_beat and not seen.ready)
-    stage.note(f"unready for the kubelet {seconds_between(last_beat, unready.at):.1f} s after the last beat")
-    stage.note("liveness refused " + ", ".join(f"{seconds_between(last_beat, at):.1f} s" for at in refusals) + " after it")
+    stage.note(
+        f"unready for the kubelet {seconds_between(last_beat, unready.at):.1f} s after the last beat"
+    )
+    times = ", ".join(f"{seconds_between(last_beat, at):.1f} s" for at in refusals)
+    stage.note(f"liveness refused {times} after it")
     stage.note(
         f"kubelet kills {seconds_between(last_beat, killing[0].at):.1f} s, "
         f"server has SIGTERM **{after:.1f} s** after the last beat"
@@ -72,7 +78,9 @@ def _check_times(stage: Stage, pod: Pod, last_beat: datetime, told: datetime) ->
 def _check_reasons(stage: Stage, pod: Pod) -> None:
     end = pod.last_end()
     message = end.get("message", "")
-    require(message.startswith("not alive since ") and "heartbeat_stale" in message.split("\n")[0], f"{end}")
+    require(
+        message.startswith("not alive since ") and "heartbeat_stale" in message.split("\n")[0], f"{end}"
+    )
     require("panic: injected panic" in message, f"the cause is not in the message: {message}")
     require(end["exitCode"] == 70, f"exit code {end['exitCode']}")
     stage.note(f"exit code 70, termination message: `{message.splitlines()[0]}`")

@@ -38,16 +38,22 @@ def explodes(stage: Stage) -> None:
             )
         harmless, class_ = picture(0)
         answer = until(
-            "the struck model to serve", 60, lambda: _served(pod.ask("/predict?model=explode", body=harmless, within=30))
+            "the struck model to serve",
+            60,
+            lambda: _served(pod.ask("/predict?model=explode", body=harmless, within=30)),
         )
         require(answer.json["class"] == class_, f"{answer}")
         load.until_more_are_answered()
     stage.note(f"{_TIMES} requests for 100 GB: each 500 `out_of_memory`; the model serves on")
     stage.note(f"the other model: {load.must_be_right()}")
     killed, heard = pod.oom_kills(), pod.node.journal.killed_for_memory(pod.container_id)
-    require((killed, heard) == (0, 0), f"out-of-memory kills: {killed} by the kernel, {heard} heard by containerd")
+    require(
+        (killed, heard) == (0, 0),
+        f"out-of-memory kills: {killed} by the kernel, {heard} heard by containerd",
+    )
     highest = int(pod.memory("memory.max_usage_in_bytes")) / _LIMIT
-    stage.note(f"container: limit 1 GiB, highest {highest:.0%}, `oom_kill` 0, limit met {pod.memory('memory.failcnt')} times")
+    met = pod.memory("memory.failcnt")
+    stage.note(f"container: limit 1 GiB, highest {highest:.0%}, `oom_kill` 0, limit met {met} times")
     pod.must_not_have_been_touched()
     stage.note("ready throughout, 0 restarts of the container")
 

@@ -27,7 +27,9 @@ def comes_up(stage: Stage) -> None:
     ready = pod.until_ready()
     since = pod.running_since
     started = first(pod.history(), lambda seen: seen.started)
-    stage.note(f"startup probe passed {seconds_between(since, started.at):.0f} s after the container's start")
+    stage.note(
+        f"startup probe passed {seconds_between(since, started.at):.0f} s after the container's start"
+    )
     stage.note(f"ready after {seconds_between(since, ready.at):.0f} s")
     said = json.loads(pod.execute("curl -s http://localhost:8080/api/health/ready"))
     require(said["ready"] is True, f"curl in the container: {said}")
@@ -40,32 +42,34 @@ def comes_up(stage: Stage) -> None:
 
 
 def follows_its_limits(stage: Stage) -> None:
-    small = stage.base_pod("one", Changes(limits={"cpu": "1", "memory": "1Gi"}))
-    large = stage.base_pod("two", Changes(limits={"cpu": "2", "memory": "2Gi"}))
-    for pod, cores, memory in ((small, 1, _GIB), (large, 2, 2 * _GIB)):
+    for name, cores in (("one", 1), ("two", 2)):
+        pod = stage.base_pod(name, Changes(limits={"cpu": str(cores), "memory": f"{cores}Gi"}))
         pod.put_model(DEMO)
         pod.start()
-        quota = int((pod.group("cpu") / "cpu.cfs_quota_us").read_text())
-        require(quota == cores * 100_000, f"the kubelet set a quota of {quota} µs")
-        require(int(pod.memory("memory.limit_in_bytes")) == memory, "the kubelet set another memory limit")
-        until("the model", 60, lambda: _usable(pod))
-        workers = len(pod.models()["surface"]["workers"])
-        require(workers == cores, f"{workers} workers with {cores} cores")
-        detail = pod.status()["components"]["memory"]["detail"]
-        require(detail["limit_bytes"] == memory, f"the status says {detail}")
-        threads = _threads(pod)
-        stage.note(
-            f"{cores} core(s), {memory // _GIB} GiB: {workers} worker process(es), {threads} request threads, "
-            f"the status says {detail['limit_bytes'] // _GIB} GiB"
-        )
-        _must_export(pod, cores, memory)
+        stage.note(_keeps_to(pod, cores, cores * _GIB))
+
+
+def _keeps_to(pod: Pod, cores: int, memory: int) -> str:
+    quota = int((pod.group("cpu") / "cpu.cfs_quota_us").read_text())
+    require(quota == cores * 100_000, f"the kubelet set a quota of {quota} µs")
+    require(int(pod.memory("memory.limit_in_bytes")) == memory, "the kubelet set another memory limit")
+    until("the model", 60, lambda: _usable(pod))
+    workers = len(pod.models()["surface"]["workers"])
+    require(workers == cores, f"{workers} workers with {cores} cores")
+    detail = pod.status()["components"]["memory"]["detail"]
+    require(detail["limit_bytes"] == memory, f"the status says {detail}")
+    _must_export(pod, cores, memory)
+    return (
+        f"limits of {cores} and {memory // _GIB}Gi: {workers} worker process(es), "
+        f"{_threads(pod)} request threads; status and metrics say the same limits"
+    )
 
 
 def _must_export(pod: Pod, cores: int, memory: int) -> None:
     lines = pod.ask("/api/health/metrics", HEALTH).body.decode().splitlines()
     metrics = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    require(float(metrics["impetus_cpu_limit_cores"]) == cores, "impetus_cpu_limit_cores is another number")
-    require(float(metrics["impetus_memory_limit_bytes"]) == memory, "impetus_memory_limit_bytes is another number")
+    for name, right in (("impetus_cpu_limit_cores", cores), ("impetus_memory_limit_bytes", memory)):
+        require(float(metrics[name]) == right, f"{name} is {metrics[name]}")
 
 
 def _threads(pod: Pod) -> int:

@@ -67,7 +67,11 @@ def _strike(pod: Pod, load: Load, kind: signal.Signals, cause: str) -> None:
     before = pod.models()["surface"]["losses"][cause]
     load.until_more_are_answered()
     victim = pod.strike(kind)
-    until(f"the loss by {kind.name}", _HEALED_WITHIN, lambda: pod.models()["surface"]["losses"][cause] > before)
+    until(
+        f"the loss by {kind.name}",
+        _HEALED_WITHIN,
+        lambda: pod.models()["surface"]["losses"][cause] > before,
+    )
     until("a new worker", _HEALED_WITHIN, lambda: pod.workers() and victim not in pod.workers())
     until("the model", _HEALED_WITHIN, lambda: pod.models()["surface"]["state"] == "ready")
     load.until_more_are_answered()

@@ -1,0 +1,99 @@
+# The image of Impetus: server, ONNX Runtime, demo model and curl on Debian. docs/image.md says what
+# is in it and why, how large it is and how to run it.
+#
+#   docker build -t gerdsenai/impetus-llm-server .
+#   make image      the same stages on bases made of Debian's packages: no registry, no Docker
+#
+# Behind a proxy that intercepts TLS, hand its certificates to the stages that download:
+#   docker build --secret id=ca-bundle,src=/etc/ssl/certs/ca-certificates.crt .
+
+ARG DEBIAN_IMAGE=debian:bookworm-slim
+# The version is the one in rust-toolchain.toml; a test compares them.
+ARG RUST_IMAGE=rust:1.95.0-slim-bookworm
+# The stage, or an image, that has the server in /out.
+ARG BINARY=build
+
+# --- the server ---
+
+FROM ${RUST_IMAGE} AS build
+# The compiler of this image, without a download of the lints that rust-toolchain.toml asks for.
+ENV RUSTUP_TOOLCHAIN=1.95.0
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY actors actors
+COPY benches benches
+COPY engine engine
+COPY src src
+# What has been compiled outlives the build in a cache, and no layer has it. Line tables are half of
+# what every node would pull and speak only in backtraces that somebody has asked for; they go into
+# a file of their own. The names of functions stay.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    --mount=type=secret,id=ca-bundle \
+    if [ -f /run/secrets/ca-bundle ]; then export CARGO_HTTP_CAINFO=/run/secrets/ca-bundle; fi \
+    && cargo build --release --locked -p impetus --bin impetus \
+    && mkdir /out \
+    && objcopy --only-keep-debug --compress-debug-sections target/release/impetus /out/impetus.debug \
+    && objcopy --strip-debug --add-gnu-debuglink=/out/impetus.debug target/release/impetus /out/impetus
+
+FROM ${BINARY} AS binary
+
+# The line tables alone: docker build --target symbols --output . .
+FROM scratch AS symbols
+COPY --from=binary /out/impetus.debug /
+
+# --- ONNX Runtime and the demo model ---
+
+FROM ${DEBIAN_IMAGE} AS parts
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates python3-pip
+COPY scripts/fetch-onnxruntime.sh /src/scripts/
+COPY models/surface /parts/models/surface
+# The script has the versions and checksums. Every file can be read by everybody, whatever the umask
+# of the checkout was.
+RUN --mount=type=secret,id=ca-bundle \
+    if [ -f /run/secrets/ca-bundle ]; then export PIP_CERT=/run/secrets/ca-bundle; fi \
+    && /src/scripts/fetch-onnxruntime.sh /parts/onnxruntime \
+    && chmod -R u=rwX,go=rX /parts
+
+# --- the image ---
+
+FROM ${DEBIAN_IMAGE}
+
+# The runbooks use curl inside the container; the library needs libstdc++. Logs and caches of the
+# installation would make every build another one.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates curl libstdc++6 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* \
+    && echo 'impetus:x:65532:' >>/etc/group \
+    && echo 'impetus:x:65532:65532:Impetus:/data:/usr/sbin/nologin' >>/etc/passwd \
+    && mkdir -p /data /models /usr/local/share/impetus \
+    && ln -s /usr/local/share/impetus/models/surface /models/surface \
+    && chown 65532:65532 /data /models
+
+COPY --from=parts /parts/onnxruntime /usr/local/lib/impetus
+COPY --from=parts /parts/models /usr/local/share/impetus/models
+COPY --from=binary --chmod=755 /out/impetus /usr/local/bin/impetus
+
+ENV IMPETUS_HOST=0.0.0.0 \
+    IMPETUS_DATA__DIR=/data \
+    IMPETUS_MODELS__DIR=/models \
+    IMPETUS_RUNTIME__LIBRARY=/usr/local/lib/impetus/libonnxruntime.so
+
+# HTTP, the health thread, gRPC.
+EXPOSE 8080 8081 9000
+VOLUME ["/data"]
+WORKDIR /data
+# As a number, so that Kubernetes can tell that it is not root.
+USER 65532:65532
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/local/bin/impetus"]
+CMD ["serve"]
+
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="Impetus" \
+      org.opencontainers.image.description="A model server that heals itself" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

@@ -24,21 +24,25 @@ COPY actors actors
 COPY benches benches
 COPY engine engine
 COPY src src
-# What has been compiled outlives the build in a cache, and no layer has it. Line tables are half of
-# what every node would pull and speak only in backtraces that somebody has asked for; they go into
-# a file of their own. The names of functions stay.
+# What has been compiled outlives the build in a cache, and no layer has it. Cargo goes by the files'
+# times, and here they may be those of a commit, so that a change could look old: all of the project's
+# own is compiled each time. Line tables would be two thirds of the binary that every node pulls, and
+# speak only in backtraces that somebody has asked for: they go into a file of their own. The names
+# of functions stay.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     --mount=type=secret,id=ca-bundle \
     if [ -f /run/secrets/ca-bundle ]; then export CARGO_HTTP_CAINFO=/run/secrets/ca-bundle; fi \
+    && find actors benches engine src -type f -exec touch {} + \
     && cargo build --release --locked -p impetus --bin impetus \
     && mkdir /out \
-    && objcopy --only-keep-debug --compress-debug-sections target/release/impetus /out/impetus.debug \
+    && objcopy --only-keep-debug --compress-debug-sections=zlib target/release/impetus /out/impetus.debug \
     && objcopy --strip-debug --add-gnu-debuglink=/out/impetus.debug target/release/impetus /out/impetus
 
 FROM ${BINARY} AS binary
 
 # The line tables alone: docker build --target symbols --output . .
+# docs/image.md says where they have to lie.
 FROM scratch AS symbols
 COPY --from=binary /out/impetus.debug /
 
@@ -60,11 +64,12 @@ RUN --mount=type=secret,id=ca-bundle \
 
 FROM ${DEBIAN_IMAGE}
 
-# The runbooks use curl inside the container; the library needs libstdc++. Logs and caches of the
-# installation would make every build another one.
+# The runbooks use curl inside the container; the library needs libstdc++. What goes again are lists,
+# and logs and caches with times in them, which would make every build another one.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl libstdc++6 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig \
+        /var/log/apt /var/log/alternatives.log /var/log/dpkg.log \
     && echo 'impetus:x:65532:' >>/etc/group \
     && echo 'impetus:x:65532:65532:Impetus:/data:/usr/sbin/nologin' >>/etc/passwd \
     && mkdir -p /data /models /usr/local/share/impetus \

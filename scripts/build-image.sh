@@ -45,7 +45,7 @@ make_base() {
     if [ -n "$(find "$base" -mtime -1 2>/dev/null)" ]; then return; fi
     say "making the base $(basename "$base" .tar) from Debian's packages"
     mirror=http://deb.debian.org
-    mmdebstrap --quiet --mode=root --variant=minbase --include="$*" \
+    timeout 15m mmdebstrap --quiet --mode=root --variant=minbase --include="$*" \
         --hook-dir="$tools/usr/share/mmdebstrap/hooks/merged-usr" \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-include=/usr/share/doc/*/copyright' \
@@ -62,7 +62,10 @@ make_base() {
     mv "$base.new.tar" "$base"
 }
 
-build() { buildah build --signature-policy "$policy" --timestamp "$SOURCE_DATE_EPOCH" --quiet "$@" >/dev/null; }
+build() {
+    timeout 15m buildah build --quiet --signature-policy "$policy" --timestamp "$SOURCE_DATE_EPOCH" \
+        "$@" >/dev/null
+}
 
 # Makes an image of the base NAME with the lines of a Dockerfile read from standard input.
 import_base() {
@@ -80,7 +83,8 @@ choose_binary() {
         binary=localhost/impetus/binary
         revision=unknown
         mkdir -p "$folder/bases/out"
-        objcopy --only-keep-debug --compress-debug-sections "$IMAGE_BINARY" "$folder/bases/out/impetus.debug"
+        objcopy --only-keep-debug --compress-debug-sections=zlib \
+            "$IMAGE_BINARY" "$folder/bases/out/impetus.debug"
         objcopy --strip-debug --add-gnu-debuglink="$folder/bases/out/impetus.debug" \
             "$IMAGE_BINARY" "$folder/bases/out/impetus"
         printf 'FROM scratch\nCOPY out /out\n' >"$folder/bases/binary.Dockerfile"
@@ -110,7 +114,7 @@ build_image() {
     bundle=/etc/ssl/certs/ca-certificates.crt
     [ ! -f "$bundle" ] || set -- "$@" --secret "id=ca-bundle,src=$bundle"
     say "building the image; the log is $folder/log"
-    buildah build --signature-policy "$policy" --timestamp "$SOURCE_DATE_EPOCH" "$@" \
+    timeout 45m buildah build --signature-policy "$policy" --timestamp "$SOURCE_DATE_EPOCH" "$@" \
         --tag localhost/impetus/server . >"$folder/log" 2>&1 || {
         tail -n 20 "$folder/log" | sed 's/^/  | /' >&2
         give_up "the image could not be built; buildah's last lines are above"
@@ -119,12 +123,20 @@ build_image() {
     build "$@" --target symbols --output "type=local,dest=$folder/symbols" .
 }
 
+# Removes what an earlier build has left, but no file of another file system: what is mounted into a
+# build is not this script's.
+clear_away() {
+    rm -rf --one-file-system "$folder/storage" "$folder/run" "$folder/bases/out"
+    find "$folder/tmp" -mindepth 1 -maxdepth 1 ! -name buildah-cache \
+        -exec rm -rf --one-file-system {} +
+}
+
 save() {
     rm -f "$folder/impetus.new.tar"
     containers_skopeo copy --quiet --additional-tag "$name:$version" \
         containers-storage:localhost/impetus/server "docker-archive:$folder/impetus.new.tar:$name:latest"
     mv "$folder/impetus.new.tar" "$folder/impetus.tar"
-    rm -rf "$folder/storage" "$folder/run"
+    clear_away
     say "$folder/impetus.tar is $name:latest and $name:$version; make check-image tries it"
 }
 
@@ -135,7 +147,9 @@ version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Carg
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
 containers_state "$folder"
-rm -rf "$folder/storage" "$folder/run" "$folder/symbols"
+exec 9>"$folder/lock"
+flock -n 9 || give_up "another build of the image runs in $folder"
+clear_away
 make_base debian usr-is-merged
 import_base debian </dev/null
 choose_binary

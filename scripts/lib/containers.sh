@@ -15,12 +15,14 @@ containers_tools() {
         debian_unpack "$tools" buildah skopeo umoci runc mmdebstrap \
             libassuan0 libdevmapper1.02.1 libgpg-error0 libgpgme11 libseccomp2 || return 1
     fi
-    set -- "$tools"/usr/lib/*-linux-gnu*
     # buildah starts itself again with an empty environment and without /proc, where neither
-    # LD_LIBRARY_PATH nor $ORIGIN leads to its libraries. Each time, as the checkout may have moved.
-    for program in bin/buildah bin/skopeo sbin/runc bin/umoci; do
-        "$root/.test/debian/patchelf/usr/bin/patchelf" --force-rpath --set-rpath "$1" \
-            "$tools/usr/$program" || return 1
+    # LD_LIBRARY_PATH nor $ORIGIN leads to its libraries. The checkout may have moved since.
+    set -- "$tools"/usr/lib/*-linux-gnu*
+    patchelf=$root/.test/debian/patchelf/usr/bin/patchelf
+    for program in bin/buildah bin/skopeo bin/umoci sbin/runc; do
+        program=$tools/usr/$program
+        [ "$("$patchelf" --print-rpath "$program")" = "$1" ] ||
+            "$patchelf" --force-rpath --set-rpath "$1" "$program" || return 1
     done
     PATH=$tools/usr/bin:$tools/usr/sbin:$PATH
 }

@@ -8,7 +8,8 @@
 #   docker build --secret id=ca-bundle,src=/etc/ssl/certs/ca-certificates.crt .
 
 ARG DEBIAN_IMAGE=debian:bookworm-slim
-# The version is the one in rust-toolchain.toml; a test compares them.
+# The version is the one in rust-toolchain.toml; a test compares them. The file itself stays out, or
+# rustup would fetch the lints that it asks for.
 ARG RUST_IMAGE=rust:1.95.0-slim-bookworm
 # The stage, or an image, that has the server in /out.
 ARG BINARY=build
@@ -16,8 +17,6 @@ ARG BINARY=build
 # --- the server ---
 
 FROM ${RUST_IMAGE} AS build
-# The compiler of this image, without a download of the lints that rust-toolchain.toml asks for.
-ENV RUSTUP_TOOLCHAIN=1.95.0
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY actors actors

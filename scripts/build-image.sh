@@ -91,6 +91,10 @@ choose_binary() {
         build --tag "$binary" --file "$folder/bases/binary.Dockerfile" "$folder/bases"
         return
     fi
+    pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    rustc --version | grep -qF "rustc $pinned " || give_up "this machine's rustc is not $pinned" \
+        "why: the image is built by the compiler that rust-toolchain.toml names" \
+        "do:  rustup toolchain install $pinned"
     rust=localhost/impetus/rust
     binary=build
     make_base rust usr-is-merged gcc libc6-dev

@@ -21,7 +21,7 @@ containers_state "$folder"
 check=$folder/check
 rm -rf "$check"
 mkdir -p "$check"
+trap 'rm -rf "$check"' EXIT
 containers_skopeo copy --quiet "docker-archive:$folder/impetus.tar" "oci:$check/oci:image"
 umoci unpack --image "$check/oci:image" "$check/bundle" >"$check/log" 2>&1 || { cat "$check/log" >&2; exit 1; }
 "${PYTHON:-python3}" tests/image/check.py "$folder/impetus.tar" "$check"
-rm -rf "$check"

@@ -105,7 +105,7 @@ ENV PATH=/mnt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin C
 LINES
 }
 
-# Runs the Dockerfile.
+# Runs the Dockerfile, saves the image, and takes the line tables out of the stage that built it.
 build_image() {
     set -- --pull=never --layers \
         --volume "$(rustc --print sysroot):/mnt:ro" \
@@ -123,8 +123,11 @@ build_image() {
         tail -n 20 "$folder/log" | sed 's/^/  | /' >&2
         give_up "the image could not be built; buildah's last lines are above"
     }
+    save
     # The stage has been built: this takes its file out.
-    build "$@" --target symbols --output "type=local,dest=$folder/symbols" .
+    rm -rf "$folder/symbols"
+    build "$@" --target symbols --output "type=local,dest=$folder/symbols" . ||
+        give_up "the image is built, and its line tables could not be taken out of the stage"
 }
 
 # Removes what an earlier build has left, but no file of another file system: what is mounted into a
@@ -140,7 +143,6 @@ save() {
     containers_skopeo copy --quiet --additional-tag "$name:$version" \
         containers-storage:localhost/impetus/server "docker-archive:$folder/impetus.new.tar:$name:latest"
     mv "$folder/impetus.new.tar" "$folder/impetus.tar"
-    clear_away
     say "$folder/impetus.tar is $name:latest and $name:$version; make check-image tries it"
 }
 
@@ -158,4 +160,4 @@ make_base debian usr-is-merged
 import_base debian </dev/null
 choose_binary
 build_image
-save
+clear_away

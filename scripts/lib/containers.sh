@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Functions for the scripts that build images and run containers without a registry and without
 # Docker. To be sourced after lib/debian.sh, with `root` set to the folder of the checkout.
 #

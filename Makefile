@@ -4,7 +4,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt chaos bench peers test-kubelet test-cluster manifests docs train clean
+.PHONY: help run build test lint fmt image check-image chaos bench peers test-kubelet test-cluster manifests docs train clean
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ lint: ## Checks format and lints only
 
 fmt: ## Formats the code
 	cargo fmt --all
+
+image: ## Builds the container image from Debian's packages, without a registry (docs/image.md; root)
+	@scripts/build-image.sh
+
+check-image: ## Runs that image as Kubernetes would at its strictest (root)
+	@PYTHON="$(PYTHON)" scripts/check-image.sh
 
 chaos: ## Strikes a server under load with every fault (docs/chaos.md says how to read it)
 	@scripts/fetch-onnxruntime.sh

@@ -30,6 +30,9 @@ else
     echo "skipped: cargo-deny is not installed (cargo install --locked cargo-deny)"
 fi
 
+step "diagrams in the documentation"
+scripts/check-diagrams.sh
+
 step "build"
 cargo build --profile ci --workspace --locked
 

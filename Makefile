@@ -4,10 +4,10 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt chaos bench peers docs train clean
+.PHONY: help run build test lint fmt chaos bench peers manifests docs train clean
 
 help: ## Lists these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Fetches the ONNX Runtime, builds, and serves the demo model on http://127.0.0.1:8080
 	@exec "$(TARGET_DIR)/release/impetus" serve --config config/local.toml
@@ -38,6 +38,10 @@ bench: ## Runs the benchmarks (docs/benchmarks.md says how to read them)
 
 peers: build ## Strikes Impetus and other servers with the same faults (docs/self-healing.md; 40 minutes)
 	$(PYTHON) benches/peers/run.py --impetus "$(TARGET_DIR)/release/impetus"
+
+manifests: ## Makes the manifests that are made from other files
+	scripts/render-prometheus-rule.sh
+	scripts/render-manifests.sh
 
 docs: ## Builds the crates' documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -15,6 +15,7 @@ step() { printf '\n== %s\n' "$*"; }
 step "what the tests need"
 scripts/fetch-onnxruntime.sh
 scripts/install-prometheus.sh
+scripts/install-kubernetes-tools.sh
 
 step "format"
 cargo fmt --all --check

@@ -2,15 +2,17 @@
 //!
 //! `impetus serve` is the server; the other commands are for the person in
 //! front of it: `check-config` says what the server would run with, `status`
-//! says how a running one is. `worker` is the server's own re-execution of
-//! itself and is hidden, since nobody else can start one that works.
+//! how a running one is, `metrics` which figures it has. `worker` is the
+//! server's own re-execution of itself and is hidden, since nobody else can
+//! start one that works.
 //!
 //! Parsing ends in an [`Exit`] rather than in `std::process::exit`, so that
 //! `main` stays the only place that ends the process: help and version are an
 //! orderly end, every misuse is [`Exit::Usage`], the same as wrong configuration.
-//! Both commands here are functions from arguments and streams to an `Exit`.
+//! The commands here are functions from arguments and streams to an `Exit`.
 
 pub mod check_config;
+pub mod metrics;
 pub mod status;
 
 use std::ffi::OsString;
@@ -47,6 +49,8 @@ pub enum Command {
     Worker(WorkerArgs),
     /// Check the configuration and print what holds in the end
     CheckConfig(CheckConfigArgs),
+    /// Say which metrics a server has
+    Metrics(MetricsArgs),
     /// Show how a running server is: actors, models, score
     Status(StatusArgs),
 }
@@ -88,6 +92,18 @@ pub struct CheckConfigArgs {
     /// Print the reference of all keys as Markdown instead
     #[arg(long, conflicts_with_all = ["config", "output"])]
     pub reference: bool,
+}
+
+/// Arguments of `impetus metrics`.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct MetricsArgs {
+    /// Print the reference of all metrics as Markdown
+    #[arg(long)]
+    pub reference: bool,
+    /// Print the name of every series, one on each line
+    #[arg(long)]
+    pub names: bool,
 }
 
 /// Arguments of `impetus status`.
@@ -215,6 +231,8 @@ mod tests {
             &["impetus", "status", "--timeout", "5"],
             &["impetus", "check-config", "--reference", "--output", "json"],
             &["impetus", "worker"],
+            &["impetus", "metrics"],
+            &["impetus", "metrics", "--names", "--reference"],
         ] {
             assert_eq!(exit_of(words), Exit::Usage, "{words:?}");
         }

@@ -1,17 +1,39 @@
 //! What Prometheus scrapes, made anew at each scrape from the same snapshots health reads.
 //!
 //! Nothing is registered globally and no label outlives what it names: a model that is gone is
-//! gone from the next scrape.
+//! gone from the next scrape. Each module here is one subject; it holds the descriptions of its
+//! metrics ([`descriptor`]) and reads their values. Descriptions are what a value is exposed with,
+//! and what the [reference page](reference()) is made from, so the two cannot differ.
+//!
+//! **Invariant:** no label's value comes from a client. What a client sends (paths, methods, names
+//! of models, versions, ids) is at most counted under a fixed word; all other values are words of
+//! the code, models that are there, and actors that look after them. So the number of series is
+//! bounded by what is configured, whatever is sent.
+//!
+//! **How it fails.** A figure that is not known is left out and not made up. Reading waits for
+//! nobody: actors, models and disks have left what there is to read.
 
+mod actors;
+mod descriptor;
+mod families;
+mod health;
+mod models;
 mod openmetrics;
+mod predlog;
+mod process;
+mod reference;
+mod requests;
+mod resources;
+#[cfg(test)]
+mod tests;
+mod workers;
 
-use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, TextEncoder};
+use descriptor::Subject;
+use families::Families;
 
-use crate::health::fold;
-use crate::health::score::Grade;
-use crate::http::{AppState, Closed};
+pub use reference::{names, reference};
+
+use crate::http::AppState;
 
 /// The text formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +44,17 @@ pub enum Format {
     OpenMetrics,
 }
 
-/// Label value for a stage of a model that no registry knows.
-const NO_STAGE: &str = "none";
+/// Every subject, in the order of the text.
+static SUBJECTS: [&Subject; 8] = [
+    &health::SUBJECT,
+    &requests::SUBJECT,
+    &models::SUBJECT,
+    &workers::SUBJECT,
+    &actors::SUBJECT,
+    &predlog::SUBJECT,
+    &resources::SUBJECT,
+    &process::SUBJECT,
+];
 
 // === impl Format ===
 
@@ -53,283 +84,17 @@ impl Format {
 /// A metric is malformed, which its name or labels being constant rules out; it is an error all
 /// the same and not a panic, because a scrape must never end the server.
 pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
+    let facts = state.plane.facts();
     let mut families = Families::default();
-    health(state, &mut families)?;
-    edge(state, &mut families)?;
+    health::expose(state, &facts, &mut families);
+    requests::expose(state, &mut families);
+    models::expose(state, &facts, &mut families);
     if state.role().infers() {
-        inference(state, &mut families)?;
+        workers::expose(state, &facts, &mut families);
     }
-    if state.role().logs() {
-        logging(state, &mut families)?;
-    }
+    actors::expose(state, &mut families);
+    predlog::expose(state, &mut families);
+    resources::expose(state, &mut families);
+    process::expose(&mut families);
     families.encode(format)
-}
-
-fn health(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
-    let plane = &state.plane;
-    let facts = plane.facts();
-    let overall = fold::overall(&facts, plane.rules());
-    let well = overall.grade != Grade::Unhealthy;
-    out.gauge(
-        "impetus_health_status",
-        "1 while the server is healthy or degraded, 0 while it is unhealthy.",
-        flag(well),
-    )?;
-    out.gauge(
-        "impetus_consecutive_health_failures",
-        "Unhealthy evaluations in a row; 0 after one that is not.",
-        plane.consecutive_failures() as f64,
-    )?;
-    out.counter(
-        "impetus_health_failures_total",
-        "Unhealthy evaluations since the start.",
-        plane.failures(),
-    )?;
-    out.gauge(
-        "impetus_cpu_usage_percent",
-        "Use of the CPU in percent of what may be used.",
-        facts.cpu_percent.unwrap_or(0.0),
-    )?;
-    out.gauge(
-        "impetus_memory_usage_percent",
-        "Working set in percent of the memory limit.",
-        facts.memory.map_or(0.0, |memory| memory.percent),
-    )?;
-    let loaded = facts
-        .models
-        .all
-        .iter()
-        .filter(|model| model.state.is_usable())
-        .count();
-    out.gauge(
-        "impetus_models_loaded",
-        "Models that answer requests.",
-        loaded as f64,
-    )?;
-    out.gauge(
-        "impetus_healing_paused",
-        "1 while fallen actors are not started again because an operator has paused healing.",
-        flag(facts.healing_paused.is_some()),
-    )?;
-    out.counter(
-        "impetus_requests_total",
-        "Work requests received; probes and scrapes are none.",
-        state.traffic.total(),
-    )?;
-    out.counter(
-        "impetus_tokens_generated_total",
-        "Tokens generated by text models.",
-        0,
-    )?;
-    let latency = state.outcomes.mean_latency().unwrap_or_default();
-    out.gauge(
-        "impetus_average_latency_ms",
-        "Mean time to answer a work request over the last 60 s, in milliseconds.",
-        latency.as_secs_f64() * 1e3,
-    )
-}
-
-fn edge(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
-    out.gauge(
-        "impetus_http_requests_in_flight",
-        "Requests on the main port that are being answered, a scrape on it included.",
-        state.traffic.in_flight() as f64,
-    )?;
-    let closed = IntCounterVec::new(
-        Opts::new(
-            "impetus_http_connections_closed_total",
-            "Connections closed on clients that did not send a body, or take an answer, in time.",
-        ),
-        &["reason"],
-    )?;
-    for reason in Closed::ALL {
-        closed
-            .with_label_values(&[reason.as_str()])
-            .inc_by(state.traffic.closed(reason));
-    }
-    out.add(&closed);
-    Ok(())
-}
-
-fn inference(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
-    let labels = ["model", "stage"];
-    let loaded = GaugeVec::new(
-        Opts::new(
-            "inference_model_loaded",
-            "1 while the model answers requests.",
-        ),
-        &labels,
-    )?;
-    let registry = GaugeVec::new(
-        Opts::new(
-            "inference_mlflow_accessible",
-            "1 while the MLflow registry answers; 0 when none is configured.",
-        ),
-        &labels,
-    )?;
-    let predictions = IntCounterVec::new(
-        Opts::new("inference_predictions_total", "Predictions answered."),
-        &labels,
-    )?;
-    let errors = IntCounterVec::new(
-        Opts::new(
-            "inference_errors_total",
-            "Executions that failed; refusals and the client's mistakes are none.",
-        ),
-        &labels,
-    )?;
-    for model in state.catalog.models().values() {
-        let status = model.status();
-        let labels = [status.name.as_str(), NO_STAGE];
-        loaded
-            .with_label_values(&labels)
-            .set(flag(status.state.is_usable()));
-        registry.with_label_values(&labels).set(0.0);
-        predictions
-            .with_label_values(&labels)
-            .inc_by(status.predictions);
-        errors.with_label_values(&labels).inc_by(status.errors);
-    }
-    healing(state, out)?;
-    out.add(&loaded);
-    out.add(&registry);
-    out.add(&predictions);
-    out.add(&errors);
-    Ok(())
-}
-
-/// What became of workers, and which requests are refused for that.
-fn healing(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
-    let losses = IntCounterVec::new(
-        Opts::new(
-            "impetus_worker_losses_total",
-            "Workers that were lost while they served, by cause: crash, hang, memory, outside (killed by somebody else), unknown.",
-        ),
-        &["model", "cause"],
-    )?;
-    let recycled = IntCounterVec::new(
-        Opts::new(
-            "impetus_workers_recycled_total",
-            "Workers that made room for a fresh one at their soft limit of memory.",
-        ),
-        &["model"],
-    )?;
-    for (name, model) in state.catalog.models().iter() {
-        for (cause, count) in model.losses() {
-            losses.with_label_values(&[name, cause]).inc_by(count);
-        }
-        recycled.with_label_values(&[name]).inc_by(model.recycled());
-    }
-    out.add(&losses);
-    out.add(&recycled);
-    out.gauge(
-        "impetus_quarantined_requests",
-        "Requests that are refused because they killed a worker they were alone with.",
-        state.quarantine.len() as f64,
-    )?;
-    out.counter(
-        "impetus_quarantine_added_total",
-        "Requests that were quarantined since the start.",
-        state.quarantine.added(),
-    )?;
-    out.counter(
-        "impetus_quarantine_refused_total",
-        "Times that a quarantined request was refused.",
-        state.quarantine.refused(),
-    )
-}
-
-fn logging(state: &AppState, out: &mut Families) -> prometheus::Result<()> {
-    let Some(log) = &state.predlog else {
-        return Ok(());
-    };
-    let status = log.status().snapshot();
-    let service = [state.role().service()];
-    let initialized = GaugeVec::new(
-        Opts::new(
-            "logging_db_initialized",
-            "1 once the schema of the prediction log stands.",
-        ),
-        &["service"],
-    )?;
-    initialized
-        .with_label_values(&service)
-        .set(flag(status.db_initialized));
-    out.add(&initialized);
-    for (name, help, value) in [
-        (
-            "logging_predictions_total",
-            "Predictions committed.",
-            status.predictions_logged,
-        ),
-        (
-            "logging_defects_total",
-            "Committed predictions in which a defect was detected.",
-            status.defects_detected,
-        ),
-        (
-            "logging_errors_total",
-            "Log requests that could not be committed.",
-            status.errors,
-        ),
-    ] {
-        let counter = IntCounterVec::new(Opts::new(name, help), &["service"])?;
-        counter.with_label_values(&service).inc_by(value);
-        out.add(&counter);
-    }
-    Ok(())
-}
-
-/// The metrics of one scrape, in the order they were added.
-#[derive(Debug, Default)]
-struct Families(Vec<MetricFamily>);
-
-// === impl Families ===
-
-impl Families {
-    fn add(&mut self, collector: &impl Collector) {
-        let mut families = collector.collect();
-        // Kept in a hash map: a scrape is to read the same as the one before.
-        for family in &mut families {
-            family.mut_metric().sort_by_cached_key(|metric| {
-                let labels = metric.get_label().iter();
-                labels.map(|l| l.value().to_owned()).collect::<Vec<_>>()
-            });
-        }
-        // A family without a single member would be a type line about nothing.
-        self.0.extend(
-            families
-                .into_iter()
-                .filter(|family| !family.get_metric().is_empty()),
-        );
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: f64) -> prometheus::Result<()> {
-        let gauge = Gauge::new(name, help)?;
-        gauge.set(value);
-        self.add(&gauge);
-        Ok(())
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
-        let counter = IntCounter::new(name, help)?;
-        counter.inc_by(value);
-        self.add(&counter);
-        Ok(())
-    }
-
-    fn encode(&self, format: Format) -> prometheus::Result<String> {
-        match format {
-            Format::Text => {
-                let mut text = Vec::new();
-                TextEncoder::new().encode(&self.0, &mut text)?;
-                Ok(String::from_utf8_lossy(&text).into_owned())
-            }
-            Format::OpenMetrics => Ok(openmetrics::encode(&self.0)),
-        }
-    }
-}
-
-fn flag(set: bool) -> f64 {
-    if set { 1.0 } else { 0.0 }
 }

@@ -11,6 +11,7 @@ mod events;
 mod faults;
 mod health;
 mod local;
+mod measuring;
 mod metrics;
 mod models;
 mod predict;
@@ -19,8 +20,8 @@ mod request;
 mod sending;
 pub mod server;
 mod services;
+mod traffic;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix_web::web;
@@ -31,7 +32,10 @@ use impetus_actors::serving::quarantine::Quarantine;
 use impetus_supervision::{FaultKit, SupervisorRef};
 
 use crate::config::{Config, Role};
+use crate::data_disk::DataDisk;
 use crate::health::{HealthPlane, Lifecycle};
+
+pub use traffic::{Closed, Endpoint, InFlight, Traffic};
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -50,30 +54,14 @@ pub struct AppState {
     pub predlog: Option<PredictionLog>,
     /// Work that has come in.
     pub traffic: Arc<Traffic>,
+    /// The room on the disk of the data folder.
+    pub disk: Arc<DataDisk>,
     /// The phase of the process.
     pub lifecycle: Arc<Lifecycle>,
     /// The root supervisor, once the tree has been started.
     pub tree: Arc<OnceLock<SupervisorRef>>,
     /// Fault injection, where it is enabled.
     pub faults: Option<FaultKit>,
-}
-
-/// Work requests: how many there were, how many are being answered, and how many connections were
-/// closed on clients that were too slow.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    total: AtomicU64,
-    in_flight: AtomicUsize,
-    closed: [AtomicU64; Closed::ALL.len()],
-}
-
-/// Why a connection was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closed {
-    /// The body of a request did not come in time.
-    BodyTimeout,
-    /// The answer was not taken in time.
-    WriteTimeout,
 }
 
 // === impl AppState ===
@@ -83,69 +71,6 @@ impl AppState {
     #[must_use]
     pub fn role(&self) -> Role {
         self.config.role
-    }
-}
-
-// === impl Traffic ===
-
-impl Traffic {
-    /// Returns how many work requests have come in since the start.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.total.load(Ordering::Relaxed)
-    }
-
-    /// Returns how many requests of any kind are being answered.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
-    }
-
-    /// Counts a request as being answered until the returned guard is dropped.
-    #[must_use]
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        InFlight(Arc::clone(self))
-    }
-
-    /// Returns how many connections were closed for a reason.
-    #[must_use]
-    pub fn closed(&self, reason: Closed) -> u64 {
-        self.closed[reason as usize].load(Ordering::Relaxed)
-    }
-
-    fn count_work(&self) {
-        self.total.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn count_closed(&self, reason: Closed) {
-        self.closed[reason as usize].fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-// === impl Closed ===
-
-impl Closed {
-    /// Every reason, in its order.
-    pub const ALL: [Self; 2] = [Self::BodyTimeout, Self::WriteTimeout];
-
-    /// Returns the reason as metrics name it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BodyTimeout => "body_timeout",
-            Self::WriteTimeout => "write_timeout",
-        }
-    }
-}
-
-/// A request that is being answered.
-#[derive(Debug)]
-pub struct InFlight(Arc<Traffic>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

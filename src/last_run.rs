@@ -34,6 +34,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::Value;
 use tracing::warn;
 
+use crate::data_disk::DataDisk;
+
 pub use record::PreviousRun;
 use writer::{Outcome, Writer};
 
@@ -52,6 +54,8 @@ pub struct RecorderSettings {
     pub read_within: Duration,
     /// The wall clock.
     pub wall: WallClock,
+    /// Where it is left how much room there is beside the file.
+    pub disk: Arc<DataDisk>,
 }
 
 /// What there is to say about the present run.

@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::cli::{self, ServeArgs};
 use crate::config::{Config, LoadArgs, Loaded, process_environment};
+use crate::data_disk::DataDisk;
 use crate::exit::Exit;
 use crate::health::HealthPlane;
 use crate::health::thread::{HealthThread, listen};
@@ -96,10 +97,12 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
     let host = assemble::host(&config, children)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let wall = Arc::clone(&clock);
+    let disk = Arc::<DataDisk>::default();
     let (recorder, previous) = Recorder::start(RecorderSettings {
         dir: config.data.dir.clone(),
         read_within: config.data.last_run_timeout.get(),
         wall: Arc::new(move || wall.wall()),
+        disk: Arc::clone(&disk),
     });
     let recorder = Arc::new(recorder);
     let previous = previous.and_then(|run| serde_json::to_value(run).ok());
@@ -108,6 +111,7 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
         clock,
         config: Arc::clone(&config),
         previous_run: previous,
+        disk,
         host,
     })?;
     let mut state = parts.state.clone();

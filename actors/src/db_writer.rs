@@ -234,13 +234,14 @@ impl DbWriter {
             .map(|request| Arc::clone(&request.rows))
             .collect();
         let created_at = PredictionTime::from(ctx.clock().wall()).unix_millis();
+        let began = ctx.clock().now();
         let inserting = store.insert(&batches, created_at);
         match bounded("committing", within, inserting).await {
             Ok(inserted) => {
                 self.last_write = ctx.clock().now();
-                self.shared
-                    .status
-                    .committed(group.len() as u64, rows as u64, inserted);
+                let status = &self.shared.status;
+                status.commit_took(self.last_write.saturating_sub(began));
+                status.committed(group.len() as u64, rows as u64, inserted);
                 group
                     .into_iter()
                     .for_each(|request| request.reply.send(Ok(())));
@@ -296,6 +297,9 @@ impl DbWriter {
     fn recovered(&mut self, ctx: &Context<Self>) {
         self.failures = 0;
         let status = &self.shared.status;
+        if let Some(store) = self.store.as_ref().filter(|_| ctx.fence().is_current()) {
+            status.takes_room(store.size_bytes());
+        }
         if *status.database() != DatabaseState::Connected && ctx.fence().is_current() {
             info!(file = %self.shared.config.file().display(), "prediction log connected");
             status.publish(DatabaseState::Connected);

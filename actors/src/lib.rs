@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod db_writer;
 pub mod heartbeat;
+pub mod histogram;
 pub mod metrics;
 pub mod model_loader;
 pub mod orphans;

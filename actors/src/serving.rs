@@ -10,6 +10,7 @@
 //! request: it is sent once more, alone, and only a bounded number of times. One that then takes its
 //! worker with it by what it does is [quarantined](quarantine).
 
+pub mod answered;
 pub mod budget;
 pub mod catalog;
 pub mod description;
@@ -25,14 +26,19 @@ pub mod model;
 pub(crate) mod opening;
 pub mod quarantine;
 mod queue;
+pub mod rejection;
+pub mod restart;
 pub mod signature;
 pub mod state;
 pub mod worker;
 
+pub use answered::{AnswerClass, AnswerTimes};
 pub use catalog::Catalog;
 pub use error::{Fault, ServeError};
 pub use host::{HostedWorker, WorkerHost};
 pub use job::{Inference, Request};
 pub use model::{Commons, ModelSpec, ServedModel, ServingLimits};
+pub use rejection::Rejection;
+pub use restart::RestartReason;
 pub use state::{ModelState, ModelStatus, WorkerState};
 pub use worker::{ModelWorker, WorkerSettings};

@@ -47,3 +47,50 @@ debian_unpack() (
     mkdir -p "$(dirname "$folder")"
     mv unpacked "$folder"
 )
+
+# debian_unpack_of SUITE FOLDER PACKAGE...: as debian_unpack, with the packages of another release of
+# Debian than the system's, from the mirror that the system uses. For programs that need little of
+# the system around them.
+debian_unpack_of() (
+    suite=$1
+    folder=$2
+    shift 2
+    mkdir -p "$root/.test"
+    staging=$(mktemp -d "$root/.test/.debian.XXXXXX") || exit 1
+    trap 'rm -rf "$staging"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    cd "$staging" || exit 1
+    mkdir -p lists/partial cache/archives/partial parts
+    mirror=$(debian_mirror)
+    cat >"parts/$suite.sources" <<SOURCES
+Types: deb
+URIs: ${mirror:-http://deb.debian.org/debian}
+Suites: $suite
+Components: main
+Targets: Packages
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+SOURCES
+    # What is installed here, perhaps from elsewhere and newer, is no candidate.
+    : >status
+    own="-o Dir::State::lists=$staging/lists -o Dir::Cache=$staging/cache"
+    own="$own -o Dir::State::status=$staging/status -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$staging/parts"
+    say "fetching from Debian $suite: $*"
+    # shellcheck disable=SC2086 # several options, not one
+    if ! { debian_apt $own update && debian_apt $own download "$@"; } >log 2>&1; then
+        tail -n 5 log | sed 's/^/  | /' >&2
+        exit 1
+    fi
+    for package in ./*.deb; do
+        dpkg-deb -x "$package" unpacked || exit 1
+    done
+    rm -rf "$folder"
+    mkdir -p "$(dirname "$folder")"
+    mv unpacked "$folder"
+)
+
+# debian_mirror: the address of the first mirror of Debian itself among the system's sources.
+debian_mirror() {
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+        tr ' ' '\n' | sed -n 's|^\(https\{0,1\}://.*/debian\)/\{0,1\}$|\1|p' | head -n 1
+}

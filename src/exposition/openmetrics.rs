@@ -4,12 +4,15 @@
 //! It differs from Prometheus' own text in three things that matter here: a counter's family is
 //! named without `_total`, label values are escaped alike but help is too, and the text ends with
 //! `# EOF`. The `prometheus` crate writes only the older form.
+//!
+//! Bounds of buckets are written as the older form writes them, `1` and not `1.0`, which the
+//! standard allows: the same server is the same series to a Prometheus whichever form it asks for.
 
 use std::fmt::Write;
 
-use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-/// Encodes counters and gauges; other types do not occur here.
+/// Encodes counters, gauges and histograms; other types do not occur here.
 pub(super) fn encode(families: &[MetricFamily]) -> String {
     let mut text = String::new();
     for family in families {
@@ -20,48 +23,59 @@ pub(super) fn encode(families: &[MetricFamily]) -> String {
 }
 
 fn encode_family(family: &MetricFamily, text: &mut String) {
-    let counter = family.get_field_type() == MetricType::COUNTER;
+    let kind = family.get_field_type();
     let name = family.name();
-    let (base, kind) = if counter {
-        (name.strip_suffix("_total").unwrap_or(name), "counter")
-    } else {
-        (name, "gauge")
+    let (base, kind_name) = match kind {
+        MetricType::COUNTER => (name.strip_suffix("_total").unwrap_or(name), "counter"),
+        MetricType::HISTOGRAM => (name, "histogram"),
+        _ => (name, "gauge"),
     };
     // Writing into a string cannot fail.
-    let _ = writeln!(text, "# TYPE {base} {kind}");
+    let _ = writeln!(text, "# TYPE {base} {kind_name}");
     let _ = writeln!(text, "# HELP {base} {}", escape(family.help()));
     for metric in family.get_metric() {
-        let sample = if counter {
-            format!("{base}_total")
-        } else {
-            base.to_owned()
-        };
+        let labels = labels(metric);
+        match kind {
+            MetricType::COUNTER => {
+                let value = metric.get_counter().get_value();
+                sample(text, (base, "_total"), &labels, value);
+            }
+            MetricType::HISTOGRAM => {
+                encode_histogram(text, base, &labels, metric.get_histogram());
+            }
+            _ => sample(text, (base, ""), &labels, metric.get_gauge().get_value()),
+        }
+    }
+}
+
+fn encode_histogram(text: &mut String, base: &str, labels: &str, histogram: &Histogram) {
+    let count = histogram.get_sample_count();
+    let separator = if labels.is_empty() { "" } else { "," };
+    let mut bucket = |bound: &str, count: u64| {
         let _ = writeln!(
             text,
-            "{sample}{} {}",
-            labels(metric.get_label()),
-            value(metric, counter)
+            "{base}_bucket{{{labels}{separator}le=\"{bound}\"}} {count}"
         );
+    };
+    for below in histogram.get_bucket() {
+        bucket(&below.upper_bound().to_string(), below.cumulative_count());
     }
+    bucket("+Inf", count);
+    sample(text, (base, "_sum"), labels, histogram.get_sample_sum());
+    sample(text, (base, "_count"), labels, count as f64);
 }
 
-fn labels(pairs: &[LabelPair]) -> String {
-    if pairs.is_empty() {
-        return String::new();
-    }
-    let pairs: Vec<String> = pairs
-        .iter()
-        .map(|pair| format!("{}=\"{}\"", pair.name(), escape(pair.value())))
-        .collect();
-    format!("{{{}}}", pairs.join(","))
+fn sample(text: &mut String, (base, suffix): (&str, &str), labels: &str, value: f64) {
+    let _ = match labels {
+        "" => writeln!(text, "{base}{suffix} {value}"),
+        labels => writeln!(text, "{base}{suffix}{{{labels}}} {value}"),
+    };
 }
 
-fn value(metric: &Metric, counter: bool) -> f64 {
-    if counter {
-        metric.get_counter().get_value()
-    } else {
-        metric.get_gauge().get_value()
-    }
+fn labels(metric: &Metric) -> String {
+    let pair = |pair: &LabelPair| format!("{}=\"{}\"", pair.name(), escape(pair.value()));
+    let pairs: Vec<String> = metric.get_label().iter().map(pair).collect();
+    pairs.join(",")
 }
 
 fn escape(text: &str) -> String {
@@ -73,7 +87,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use prometheus::core::Collector;
-    use prometheus::{Gauge, IntCounterVec, Opts};
+    use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts};
 
     use super::*;
 
@@ -90,5 +104,33 @@ mod tests {
             "# TYPE a counter\n# HELP a Says \\\"a\\\".\na_total{label=\"x\\\"\\\\\\n\"} 3\n\
              # TYPE b gauge\n# HELP b B.\nb 0.5\n# EOF\n"
         );
+    }
+
+    #[test]
+    fn a_histogram_has_its_buckets_the_last_without_a_bound_its_sum_and_its_count() {
+        let options = HistogramOpts::new("t_seconds", "T.").buckets(vec![0.25, 1.0]);
+        for (labels, values, shown) in [
+            (&[][..], &[][..], ""),
+            (&["model"][..], &["m"][..], "model=\"m\","),
+        ] {
+            let histogram = HistogramVec::new(options.clone(), labels).unwrap();
+            for seconds in [0.25, 0.5, 3.0] {
+                histogram.with_label_values(values).observe(seconds);
+            }
+            let braces = match shown.strip_suffix(',') {
+                Some(shown) => format!("{{{shown}}}"),
+                None => String::new(),
+            };
+            assert_eq!(
+                encode(&histogram.collect()),
+                format!(
+                    "# TYPE t_seconds histogram\n# HELP t_seconds T.\n\
+                     t_seconds_bucket{{{shown}le=\"0.25\"}} 1\n\
+                     t_seconds_bucket{{{shown}le=\"1\"}} 2\n\
+                     t_seconds_bucket{{{shown}le=\"+Inf\"}} 3\n\
+                     t_seconds_sum{braces} 3.75\nt_seconds_count{braces} 3\n# EOF\n"
+                )
+            );
+        }
     }
 }

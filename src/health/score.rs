@@ -25,6 +25,18 @@ use super::fold::Rules;
 /// An HTTP worker that has not turned for this long is named in the status.
 const EDGE_LATE: Duration = Duration::from_secs(5);
 
+/// Names of the components, in the order of the contract.
+pub const COMPONENTS: [&str; 8] = [
+    "memory",
+    "cpu",
+    "heartbeat",
+    "models",
+    "runtime",
+    "database",
+    "registry",
+    "edge",
+];
+
 /// Healthy, degraded or unhealthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

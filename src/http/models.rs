@@ -1,12 +1,21 @@
 //! `GET /api/models/list`.
 
+use actix_web::guard::Get;
+use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
-use super::AppState;
+use super::measuring::measure;
+use super::{AppState, Endpoint};
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config.route("/api/models/list", web::get().to(list));
+    let list = web::resource("/api/models/list")
+        .guard(Get())
+        .wrap(from_fn(|request, next| {
+            measure(Endpoint::Models, request, next)
+        }))
+        .to(list);
+    config.service(list);
 }
 
 async fn list(state: web::Data<AppState>) -> HttpResponse {

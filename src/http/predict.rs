@@ -24,7 +24,8 @@ use tracing::info;
 
 use super::body::Body;
 use super::error::ApiError;
-use super::{AppState, request};
+use super::measuring::{About, measure};
+use super::{AppState, Endpoint};
 
 /// Parts a form may have before it is refused.
 const MOST_PARTS: usize = 16;
@@ -43,7 +44,9 @@ enum Kind {
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let predict = web::resource("/predict")
-        .wrap(from_fn(request::work))
+        .wrap(from_fn(|request, next| {
+            measure(Endpoint::Predict, request, next)
+        }))
         .route(web::post().to(predict));
     config.service(predict);
 }
@@ -58,13 +61,17 @@ async fn predict(
     let (model, input) = match kind(&request)? {
         Kind::Json => {
             let numbers = numbers::parse(&body.whole().await?)?;
-            let model = find(&state, query.model.as_deref().or(numbers.model.as_deref()))?;
+            let model = find(
+                &request,
+                &state,
+                query.model.as_deref().or(numbers.model.as_deref()),
+            )?;
             let input = from_numbers(&model, &numbers.data)?;
             (model, input)
         }
         Kind::Picture => {
             let picture = body.whole().await?;
-            let model = find(&state, query.model.as_deref())?;
+            let model = find(&request, &state, query.model.as_deref())?;
             let input = from_picture(&state, &model, picture).await?;
             (model, input)
         }
@@ -74,7 +81,7 @@ async fn predict(
                 .await
                 .map_err(|error| body.failure().unwrap_or(error))?;
             body.rest().await?;
-            let model = find(&state, query.model.as_deref())?;
+            let model = find(&request, &state, query.model.as_deref())?;
             let input = from_picture(&state, &model, picture).await?;
             (model, input)
         }
@@ -83,7 +90,7 @@ async fn predict(
         .infer(Request {
             inputs: vec![input],
             deadline,
-            id: request::RequestId::of(&request),
+            id: About::id(&request),
         })
         .await?;
     let answer = answer::classify(&model, &inference)?;
@@ -92,8 +99,14 @@ async fn predict(
 }
 
 /// Returns the model that was named, or the only one, if it can answer.
-fn find(state: &AppState, name: Option<&str>) -> Result<Arc<ServedModel>, ApiError> {
-    Ok(state.catalog.find(name)?)
+fn find(
+    request: &HttpRequest,
+    state: &AppState,
+    name: Option<&str>,
+) -> Result<Arc<ServedModel>, ApiError> {
+    let model = state.catalog.find(name)?;
+    About::is_for(request, &model);
+    Ok(model)
 }
 
 fn signature(model: &ServedModel) -> Result<Arc<Signature>, ServeError> {

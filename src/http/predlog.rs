@@ -1,5 +1,6 @@
 //! `POST /log`, `GET /predictions`, `GET /stats`.
 
+use actix_web::guard::Get;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, web};
@@ -9,16 +10,28 @@ use serde_json::json;
 
 use super::body::Body;
 use super::error::{ApiError, Detail};
-use super::{AppState, request};
+use super::measuring::measure;
+use super::{AppState, Endpoint};
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let log = web::resource("/log")
-        .wrap(from_fn(request::work))
+        .wrap(from_fn(|request, next| {
+            measure(Endpoint::Log, request, next)
+        }))
         .route(web::post().to(log));
-    config
-        .service(log)
-        .route("/predictions", web::get().to(predictions))
-        .route("/stats", web::get().to(stats));
+    let predictions = web::resource("/predictions")
+        .guard(Get())
+        .wrap(from_fn(|request, next| {
+            measure(Endpoint::Predictions, request, next)
+        }))
+        .to(predictions);
+    let stats = web::resource("/stats")
+        .guard(Get())
+        .wrap(from_fn(|request, next| {
+            measure(Endpoint::Stats, request, next)
+        }))
+        .to(stats);
+    config.service(log).service(predictions).service(stats);
 }
 
 async fn log(state: web::Data<AppState>, body: Body) -> Result<HttpResponse, ApiError> {

@@ -1,20 +1,18 @@
 //! What happens to every request: its id, its place among those in flight, its line in the log.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, web};
-use tracing::{debug, info};
+use actix_web::{Error, HttpMessage, web};
 use uuid::Uuid;
 
 use super::AppState;
 use super::connection::Client;
+use super::measuring::About;
 use super::sending::Sending;
 use crate::health::Phase;
 
@@ -24,21 +22,6 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Ids longer than this are not taken over.
 const LONGEST_ID: usize = 128;
 
-/// The id of a request, as its handler finds it among the request's extensions.
-#[derive(Debug, Clone)]
-pub(super) struct RequestId(HeaderValue);
-
-// === impl RequestId ===
-
-impl RequestId {
-    /// Returns the id under which the serving path knows the request.
-    pub(super) fn of(request: &HttpRequest) -> Option<Arc<str>> {
-        let extensions = request.extensions();
-        let Self(id) = extensions.get()?;
-        id.to_str().ok().map(Arc::from)
-    }
-}
-
 /// Gives every answer an `x-request-id`, keeps count of what is in flight, and, once the server is
 /// ending, closes each connection after its answer.
 pub(super) async fn every(
@@ -46,7 +29,7 @@ pub(super) async fn every(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = request_id(request.headers().get(&REQUEST_ID));
-    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(About::new(id.clone()));
     let state = request.app_data::<web::Data<AppState>>().cloned();
     let in_flight = state.as_ref().map(|state| state.traffic.enter());
     let (client, answered) = answer(request, next, id).await;
@@ -97,29 +80,6 @@ async fn answer<B: MessageBody + 'static>(
         }
     };
     (client, answered)
-}
-
-/// Counts work, and measures how long it took; health and metrics do not pass here.
-pub(super) async fn work(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let began = Instant::now();
-    let state = request.app_data::<web::Data<AppState>>().cloned();
-    if let Some(state) = &state {
-        state.traffic.count_work();
-    }
-    let response = next.call(request).await?;
-    if let Some(state) = state.filter(|_| response.status().is_success()) {
-        state.outcomes.took(began.elapsed());
-    }
-    let (method, path) = (response.request().method(), response.request().path());
-    if response.status().is_server_error() {
-        info!(%method, path, status = response.status().as_u16(), "request failed");
-    } else {
-        debug!(%method, path, status = response.status().as_u16(), "request answered");
-    }
-    Ok(response)
 }
 
 /// Takes the caller's id over when it is well-formed, and makes one up otherwise.

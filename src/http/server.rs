@@ -10,7 +10,8 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use super::connection::{Lookout, greeter};
-use super::{AppState, error::ApiError, health_routes, request, work_routes};
+use super::measuring::measure;
+use super::{AppState, Endpoint, error::ApiError, health_routes, request, work_routes};
 
 /// Bytes of body that the health port takes: its endpoints read none.
 const HEALTH_BODY: usize = 4096;
@@ -38,7 +39,9 @@ pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io
             .wrap(from_fn(request::every))
             .configure(|config| health_routes(config, &state))
             .configure(|config| work_routes(config, &state))
-            .default_service(web::to(not_found))
+            .default_service(web::to(not_found).wrap(from_fn(|request, next| {
+                measure(Endpoint::Other, request, next)
+            })))
     });
     Ok(server
         .on_connect(greeter(&http))

@@ -26,6 +26,7 @@ fn settings(dir: &Path) -> RecorderSettings {
             *ticks += 1_u64;
             UNIX_EPOCH + Duration::from_secs(1_735_732_800 + *ticks * 10)
         }),
+        disk: Arc::default(),
     }
 }
 

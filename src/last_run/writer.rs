@@ -1,6 +1,8 @@
 //! The thread that reads the old file and writes the new one.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use tracing::{info, warn};
@@ -8,6 +10,7 @@ use tracing::{info, warn};
 use super::record::{PreviousRun, Record};
 use super::store::{ReadError, Store};
 use super::{RecorderSettings, RunState, WallClock};
+use crate::data_disk::DataDisk;
 
 /// How writing the end went.
 pub(super) type Outcome = io::Result<()>;
@@ -15,6 +18,8 @@ pub(super) type Outcome = io::Result<()>;
 /// The state of the thread.
 pub(super) struct Writer {
     store: Store,
+    dir: PathBuf,
+    disk: Arc<DataDisk>,
     wall: WallClock,
     record: Record,
     /// What the disk's last failure said, while it fails.
@@ -28,6 +33,8 @@ impl Writer {
     pub(super) fn begin(settings: &RecorderSettings, found: &Sender<Option<PreviousRun>>) -> Self {
         let mut writer = Self {
             store: Store::new(&settings.dir),
+            dir: settings.dir.clone(),
+            disk: Arc::clone(&settings.disk),
             wall: settings.wall.clone(),
             record: Record::begin((settings.wall)()),
             complaint: None,
@@ -92,13 +99,14 @@ impl Writer {
         }
     }
 
-    /// Writes the record, and says so when the disk begins or ceases to fail.
+    /// Writes the record, looks at what room that leaves, and says so when the disk begins or ceases to fail.
     fn save(&mut self) {
         let complaint = self
             .store
             .write(&self.record)
             .err()
             .map(|error| error.to_string());
+        self.disk.look(&self.dir);
         if complaint == self.complaint {
             return;
         }

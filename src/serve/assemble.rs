@@ -29,6 +29,7 @@ use tracing::{error, warn};
 use super::settings;
 use crate::cli::WorkerArgs;
 use crate::config::{Config, Isolation, SearchPlaces, resolve_runtime_library};
+use crate::data_disk::DataDisk;
 use crate::health::plane::Sources;
 use crate::health::{EdgeStamps, HealthPlane, Lifecycle, OperatorDrain};
 use crate::http::{AppState, Traffic};
@@ -51,6 +52,7 @@ pub(super) struct Given {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) config: Arc<Config>,
     pub(super) previous_run: Option<Value>,
+    pub(super) disk: Arc<DataDisk>,
     pub(super) host: Option<Host>,
 }
 
@@ -82,6 +84,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         clock,
         config,
         previous_run,
+        disk,
         host,
     } = given;
     let config = &config;
@@ -151,6 +154,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         quarantine: Arc::clone(&shared.commons.quarantine),
         predlog,
         traffic: Arc::new(Traffic::default()),
+        disk,
         lifecycle,
         tree: Arc::new(OnceLock::new()),
         faults: None,

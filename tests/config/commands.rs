@@ -113,6 +113,25 @@ fn the_reference_is_printed_as_it_stands_in_the_documentation() {
 }
 
 #[test]
+fn metrics_are_printed_as_a_page_and_as_the_names_that_an_expression_can_use() {
+    let page = run(&mut impetus(&["metrics", "--reference"]));
+    assert_eq!(stdout(&page), impetus::exposition::reference());
+    let output = run(&mut impetus(&["metrics", "--names"]));
+    let printed = stdout(&output);
+    let names: Vec<&str> = printed.lines().collect();
+    assert_eq!(names, impetus::exposition::names());
+    for name in [
+        "impetus_health_status",
+        "impetus_request_duration_seconds_bucket",
+        "impetus_worker_restarts_total",
+        "process_start_time_seconds",
+    ] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert!(!names.contains(&"impetus_request_duration_seconds"));
+}
+
+#[test]
 fn a_reader_that_has_had_enough_is_no_failure() {
     let mut child = impetus(&["check-config", "--reference"])
         .stdout(Stdio::piped())

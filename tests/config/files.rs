@@ -57,6 +57,15 @@ fn the_reference_page_is_the_one_that_the_types_make() {
 }
 
 #[test]
+fn the_page_of_metrics_is_the_one_that_their_descriptions_make() {
+    let page = std::fs::read_to_string("docs/metrics.md").unwrap();
+    assert!(
+        page == impetus::exposition::reference(),
+        "docs/metrics.md is behind the code: impetus metrics --reference > docs/metrics.md"
+    );
+}
+
+#[test]
 fn what_is_printed_as_effective_is_a_file_that_gives_the_same_configuration() {
     for name in ["local.toml", "inference.toml", "logging.toml"] {
         let loaded = bundled(name);

@@ -8,8 +8,6 @@ pub mod onnx;
 mod probes;
 pub mod steady;
 
-pub use evaluation::{mend, with_a_corrupt_model};
-
 use crate::harness::{Answer, new_agent};
 
 /// Sends a request without a body, with these headers.

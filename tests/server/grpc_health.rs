@@ -9,7 +9,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use crate::contract::{mend, with_a_corrupt_model};
+use crate::harness::corrupt::{mend, with_a_corrupt_model};
 use crate::harness::{PATIENCE, Server, Setup, copy_folder, repo};
 
 const ALL: [&str; 3] = ["", "readiness", "liveness"];

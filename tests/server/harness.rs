@@ -3,14 +3,18 @@
 //! Every wait is for an event and has a deadline. Nothing listens beyond the loopback, and ports
 //! are taken from the kernel.
 
+pub mod corrupt;
 pub mod database;
 pub mod disks;
 pub mod killers;
 pub mod load;
 pub mod processes;
+pub mod scrape;
 mod setup;
 pub mod watch;
 
+// Not every binary with this harness starts servers of others.
+#[allow(unused_imports)]
 pub use setup::{Setup, free_ports};
 
 use std::collections::BTreeMap;

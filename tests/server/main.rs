@@ -26,11 +26,11 @@ mod harness;
 mod healing;
 mod hostile;
 mod liveness;
+mod metrics;
 mod models;
 #[cfg(target_os = "linux")]
 mod pid1;
 mod predict;
-mod prometheus;
 mod roles;
 mod seeds;
 mod starting;

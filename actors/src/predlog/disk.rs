@@ -44,6 +44,8 @@ pub(crate) struct DiskFacts {
     pub(crate) identity: FileIdentity,
     /// Room for an ordinary user, in bytes; `None` where the file system does not count.
     pub(crate) free_bytes: Option<u64>,
+    /// The database and its write-ahead log, in bytes.
+    pub(crate) size_bytes: u64,
 }
 
 // === impl ThreadBudget ===
@@ -145,5 +147,17 @@ pub(crate) fn inspect(database: &Path) -> io::Result<DiskFacts> {
     Ok(DiskFacts {
         identity,
         free_bytes,
+        size_bytes: metadata.len().saturating_add(ahead(database)?),
     })
+}
+
+/// Returns the size of the write-ahead log, which is not there before something has been written.
+fn ahead(database: &Path) -> io::Result<u64> {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-wal");
+    match fs::metadata(name) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
 }

@@ -79,13 +79,10 @@ impl PredictionLog {
             return Ok(ack);
         }
         let rows: Arc<[Row]> = batch.into_rows().into();
-        let overloaded = LogError::Overloaded {
-            retry_after: Duration::from_secs(1),
-        };
         let room = self
             .room
             .take(rows.iter().map(Row::weight).sum())
-            .ok_or(overloaded)?;
+            .ok_or_else(|| self.overloaded())?;
         let room = Arc::new(room);
         let asking = async {
             match self.ask(&rows, &room, within).await {
@@ -114,6 +111,14 @@ impl PredictionLog {
         &self.status
     }
 
+    /// Turns a batch away because too many wait.
+    fn overloaded(&self) -> LogError {
+        self.status.turned_away();
+        LogError::Overloaded {
+            retry_after: Duration::from_secs(1),
+        }
+    }
+
     async fn ask(
         &self,
         rows: &Arc<[Row]>,
@@ -124,9 +129,7 @@ impl PredictionLog {
         let question = |reply| DbMsg::Log(LogRequest::new(rows, reply, room));
         match self.writer.ask(question, within).await {
             Ok(answer) => answer,
-            Err(AskError::Full) => Err(LogError::Overloaded {
-                retry_after: Duration::from_secs(1),
-            }),
+            Err(AskError::Full) => Err(self.overloaded()),
             Err(AskError::Timeout) => Err(LogError::TimedOut { within }),
             Err(AskError::Lost) => Err(LogError::Interrupted),
             Err(AskError::Closed) => Err(LogError::Closed),

@@ -10,13 +10,14 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use impetus_supervision::{Clock, Timestamp};
 use serde::Serialize;
 
 use super::store::Inserted;
+use crate::histogram::{Histogram, HistogramSnapshot};
 use crate::sliding::{SlidingCounts, Tally};
 
 /// The published figures; read without waiting.
@@ -28,7 +29,11 @@ pub struct PredictionLogStatus {
     replayed: AtomicU64,
     defects: AtomicU64,
     errors: AtomicU64,
+    refused: AtomicU64,
     commits: AtomicU64,
+    commit_times: Histogram,
+    /// 0 before the file has been looked at.
+    size_bytes: AtomicU64,
     last_prediction: ArcSwapOption<SystemTime>,
     outcomes: SlidingCounts,
 }
@@ -67,8 +72,13 @@ pub struct LogSnapshot {
     pub defects_detected: u64,
     /// Batches that were not logged because the database failed.
     pub errors: u64,
+    /// Batches that were refused without an attempt, because too many wait or the database was
+    /// known to be unavailable; the latter are among the errors.
+    pub refused: u64,
     /// Transactions that logged something.
     pub commits: u64,
+    /// Bytes that the database and its write-ahead log took when they were last looked at.
+    pub size_bytes: Option<u64>,
     /// When a prediction was last logged.
     pub last_prediction: Option<Timestamp>,
 }
@@ -85,7 +95,10 @@ impl PredictionLogStatus {
             replayed: AtomicU64::new(0),
             defects: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             commits: AtomicU64::new(0),
+            commit_times: Histogram::default(),
+            size_bytes: AtomicU64::new(0),
             last_prediction: ArcSwapOption::empty(),
             outcomes: SlidingCounts::default(),
         }
@@ -102,7 +115,9 @@ impl PredictionLogStatus {
             predictions_replayed: self.replayed.load(Ordering::Relaxed),
             defects_detected: self.defects.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
+            size_bytes: Some(self.size_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0),
             last_prediction: self
                 .last_prediction
                 .load()
@@ -121,6 +136,16 @@ impl PredictionLogStatus {
     /// without an attempt, because the database was known to be unavailable, is not among them.
     pub fn outcomes(&self) -> Tally {
         self.outcomes.tally(self.clock.now())
+    }
+
+    /// Returns when something was last logged.
+    pub fn last_commit(&self) -> Option<SystemTime> {
+        self.last_prediction.load().as_deref().copied()
+    }
+
+    /// Returns how long transactions that logged something took.
+    pub fn commit_times(&self) -> HistogramSnapshot {
+        self.commit_times.snapshot()
     }
 
     pub(crate) fn publish(&self, state: DatabaseState) {
@@ -148,6 +173,16 @@ impl PredictionLogStatus {
         );
     }
 
+    /// Records how long a transaction took that logged something.
+    pub(crate) fn commit_took(&self, took: Duration) {
+        self.commit_times.record(took);
+    }
+
+    /// Publishes how much room the log takes on the disk.
+    pub(crate) fn takes_room(&self, bytes: u64) {
+        self.size_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// Counts `batches` that were tried and failed.
     pub(crate) fn failed(&self, batches: u64) {
         self.errors.fetch_add(batches, Ordering::Relaxed);
@@ -160,9 +195,15 @@ impl PredictionLogStatus {
         );
     }
 
-    /// Counts a batch that was refused untried.
+    /// Counts a batch that was refused untried because the database is unavailable.
     pub(crate) fn refused(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a batch for which there was no room among those that wait.
+    pub(crate) fn turned_away(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Store {
     file: PathBuf,
     identity: FileIdentity,
     disk_reserve: u64,
+    /// Bytes on the disk when it was last looked at.
+    size_bytes: u64,
     threads: ThreadBudget,
     inserts: Inserts,
 }
@@ -80,6 +82,7 @@ impl Store {
             file,
             identity: facts.identity,
             disk_reserve: config.disk_reserve,
+            size_bytes: facts.size_bytes,
             threads: threads.clone(),
             inserts: Self::ROWS_PER_INSERT.map(|rows| (rows, insert_statement(rows))),
         };
@@ -143,6 +146,7 @@ impl Store {
                 "the database was replaced by another file",
             ));
         }
+        self.size_bytes = facts.size_bytes;
         self.require_room(facts.free_bytes)?;
         let failed = |error| StoreError::database("checking", &error);
         sqlx::query("SELECT seq FROM predictions ORDER BY seq DESC LIMIT 1")
@@ -174,6 +178,11 @@ impl Store {
             .await
             .map_err(failed)?;
         self.connection.close().await.map_err(failed)
+    }
+
+    /// Returns the bytes it took on the disk when that was last looked at.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
     }
 
     fn require_room(&self, free_bytes: Option<u64>) -> Result<(), StoreError> {

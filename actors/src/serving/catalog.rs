@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use impetus_engine::RuntimeInfo;
 
+use super::rejection::{Rejection, Rejections};
 use super::{ServeError, ServedModel};
 
 /// The models that are configured, by name, and what is known of the engine as such.
@@ -18,16 +19,34 @@ pub struct Catalog {
     runtime: arc_swap::ArcSwapOption<RuntimeInfo>,
     scans: AtomicU64,
     source_problem: arc_swap::ArcSwapOption<String>,
+    rejections: Rejections,
 }
 
 // === impl Catalog ===
 
 impl Catalog {
-    /// Returns the model of that name, or the only one when no name is given.
+    /// Returns the model of that name, or the only one when no name is given; a request for none is
+    /// counted as turned away.
     ///
     /// # Errors
     /// Says which models there are when the name is unknown or missing.
     pub fn find(&self, name: Option<&str>) -> Result<Arc<ServedModel>, ServeError> {
+        let found = self.look_up(name);
+        match &found {
+            Err(ServeError::UnknownModel { .. }) => self.rejections.count(Rejection::UnknownModel),
+            Err(_) => self.rejections.count(Rejection::NoModel),
+            Ok(_) => {}
+        }
+        found
+    }
+
+    /// Returns how many requests for no model that is known were turned away, by the reason.
+    pub fn rejections(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let reasons = Rejection::OF_NO_MODEL.into_iter();
+        reasons.map(|reason| (reason.as_str(), self.rejections.of(reason)))
+    }
+
+    fn look_up(&self, name: Option<&str>) -> Result<Arc<ServedModel>, ServeError> {
         let models = self.models.load();
         match name {
             Some(name) => models

@@ -222,6 +222,7 @@ impl Link {
         self.model.places[self.id.worker].write(self.id.generation, |place| {
             place.heard = Some(now);
         });
+        self.model.note_progress(now);
         match received {
             Received::Done {
                 id,

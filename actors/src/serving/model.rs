@@ -16,9 +16,9 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use super::description::Description;
 use super::job::{Inference, Job, Request};
 use super::ledger::{Ledger, LinkId};
-use super::loss::Loss;
 use super::quarantine::{Quarantine, Suspect};
 use super::queue::{PushError, Queue};
+use super::rejection::Rejection;
 use super::signature::Signature;
 use super::state::{self, ModelState, StateFacts, WorkerState, WorkerStatus};
 use super::{ModelStatus, ServeError};
@@ -26,12 +26,14 @@ use crate::outcomes::Outcomes;
 use crate::sources::folder::{Fingerprint, Wanted};
 
 mod answers;
+mod figures;
 mod limits;
 mod place;
 #[cfg(test)]
 mod tests;
 
 pub(super) use answers::{Recovered, micros};
+use figures::Figures;
 pub use limits::ServingLimits;
 pub(super) use place::{Place, Successor};
 
@@ -69,10 +71,7 @@ pub struct ServedModel {
     life: Mutex<Life>,
     /// The execution budget in microseconds.
     run_budget: AtomicU64,
-    predictions: AtomicU64,
-    errors: AtomicU64,
-    losses: [AtomicU64; Loss::KINDS.len()],
-    recycled: AtomicU64,
+    figures: Figures,
 }
 
 /// What all models have in common.
@@ -131,10 +130,7 @@ impl ServedModel {
             active: Arc::new(Semaphore::new(limits.workers)),
             deserted: Notify::new(),
             run_budget: AtomicU64::new(micros(limits.budget.unlearned())),
-            predictions: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
-            losses: Default::default(),
-            recycled: AtomicU64::new(0),
+            figures: Figures::new(),
             spec,
             fingerprint,
             problem,
@@ -185,6 +181,12 @@ impl ServedModel {
         self.ledger.depth()
     }
 
+    /// Returns how many requests may wait.
+    #[must_use]
+    pub fn queue_capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+
     /// Says whether readiness depends on this model.
     pub fn set_required(&self, required: bool) {
         self.life().required = required;
@@ -203,16 +205,20 @@ impl ServedModel {
         let rows = signature.check(&request.inputs)?;
         let suspect = self.suspect(&request.inputs, request.id.as_deref());
         if let Some(entry) = self.commons.quarantine.refuses(&suspect) {
+            self.figures.rejections.count(Rejection::Quarantined);
             return Err(entry.into());
         }
         let (job, answer) = Job::new(request, rows, Instant::now());
         match self.queue.push(job) {
             Ok(()) => Ok(answer),
-            Err(PushError::Full) => Err(ServeError::QueueFull {
-                model: self.spec.name.clone(),
-                waiting: self.queue.capacity(),
-                retry_after: Duration::from_secs(1),
-            }),
+            Err(PushError::Full) => {
+                self.figures.rejections.count(Rejection::QueueFull);
+                Err(ServeError::QueueFull {
+                    model: self.spec.name.clone(),
+                    waiting: self.queue.capacity(),
+                    retry_after: Duration::from_secs(1),
+                })
+            }
             Err(PushError::Closed) => Err(self.unloaded()),
         }
     }
@@ -316,8 +322,8 @@ impl ServedModel {
             spares: self.limits.spares,
             workers,
             last_load_ms: last_load.map(|load| load.as_secs_f64() * 1e3),
-            predictions: self.predictions.load(Ordering::Relaxed),
-            errors: self.errors.load(Ordering::Relaxed),
+            predictions: self.figures.predictions.load(Ordering::Relaxed),
+            errors: self.figures.errors.load(Ordering::Relaxed),
             run_budget_ms: self.run_budget().as_secs_f64() * 1e3,
             losses: self
                 .losses()
@@ -325,21 +331,6 @@ impl ServedModel {
                 .collect(),
             recycled: self.recycled(),
         }
-    }
-
-    /// Returns how many workers were lost, by the kind of loss.
-    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self
-            .losses
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed));
-        Loss::KINDS.into_iter().zip(counts)
-    }
-
-    /// Returns how many workers made room for a fresh one because of their memory.
-    #[must_use]
-    pub fn recycled(&self) -> u64 {
-        self.recycled.load(Ordering::Relaxed)
     }
 
     /// Returns the switch by which healing is paused.
@@ -384,19 +375,6 @@ impl ServedModel {
         self.life().last_base = Some(bytes);
     }
 
-    /// Counts a lost worker.
-    pub(super) fn note_loss(&self, loss: &Loss) {
-        let kinds = Loss::KINDS.iter().zip(&self.losses);
-        for (_, count) in kinds.filter(|(kind, _)| **kind == loss.kind()) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts a worker that makes room for a fresh one.
-    pub(super) fn note_recycled(&self) {
-        self.recycled.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Tells whether another worker than the one at `index` is ready and takes no requests yet.
     pub(super) fn has_standby(&self, index: usize) -> bool {
         let mut others = self.places.iter().enumerate().filter(|(i, _)| *i != index);
@@ -437,7 +415,8 @@ impl ServedModel {
         }
     }
 
-    /// Returns the signature of a model that takes requests.
+    /// Returns the signature of a model that takes requests; a request that finds it takes none is
+    /// counted as turned away.
     ///
     /// # Errors
     /// Says in which state it is and why, when it takes none.
@@ -446,6 +425,7 @@ impl ServedModel {
         match self.signature() {
             Some(signature) if state.is_usable() => Ok(signature),
             _ => {
+                self.figures.rejections.count(Rejection::NotLoaded);
                 let reason = self.reason();
                 Err(ServeError::NotReady {
                     model: self.spec.name.clone(),
@@ -461,7 +441,9 @@ impl ServedModel {
         }
     }
 
+    /// Turns a request away because the model is taken out of service.
     fn unloaded(&self) -> ServeError {
+        self.figures.rejections.count(Rejection::Unloaded);
         ServeError::Unloaded {
             model: self.spec.name.clone(),
         }

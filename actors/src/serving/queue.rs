@@ -4,6 +4,7 @@
 //! and nothing is ever held back to fill a batch, so batching costs an idle server no delay.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -26,6 +27,8 @@ pub(super) struct Queue {
     capacity: usize,
     inner: Mutex<Inner>,
     filled: Notify,
+    /// Jobs that were found here when their deadline had passed.
+    expired: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +45,7 @@ impl Queue {
             capacity,
             inner: Mutex::default(),
             filled: Notify::new(),
+            expired: AtomicU64::new(0),
         }
     }
 
@@ -53,6 +57,11 @@ impl Queue {
         self.lock().jobs.len()
     }
 
+    /// Returns how many jobs waited here until their deadline had passed.
+    pub(super) fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
+    }
+
     pub(super) fn push(&self, job: Job) -> Result<(), PushError> {
         {
             let mut inner = self.lock();
@@ -62,7 +71,7 @@ impl Queue {
             if inner.jobs.len() >= self.capacity {
                 let now = Instant::now();
                 // Those whose callers have gone take no place from those who wait.
-                inner.jobs.retain(|waiting| waiting.is_wanted(now));
+                inner.jobs.retain(|waiting| self.is_wanted(waiting, now));
                 if inner.jobs.len() >= self.capacity {
                     return Err(PushError::Full);
                 }
@@ -119,7 +128,7 @@ impl Queue {
         let mut inner = self.lock();
         let first = loop {
             match inner.jobs.pop_front() {
-                Some(job) if job.is_wanted(now) => break job,
+                Some(job) if self.is_wanted(&job, now) => break job,
                 Some(_) => {}
                 None if inner.closed => return Taken::Closed,
                 None => return Taken::Empty,
@@ -128,7 +137,7 @@ impl Queue {
         let mut rows = first.rows;
         let mut batch = vec![first];
         while let Some(next) = inner.jobs.front() {
-            if !next.is_wanted(now) {
+            if !self.is_wanted(next, now) {
                 inner.jobs.pop_front();
                 continue;
             }
@@ -145,6 +154,14 @@ impl Queue {
             self.filled.notify_one();
         }
         Taken::Batch(batch)
+    }
+
+    /// Tells whether a job is to stay; asked once of one that is not.
+    fn is_wanted(&self, job: &Job, now: Instant) -> bool {
+        if now >= job.deadline {
+            self.expired.fetch_add(1, Ordering::Relaxed);
+        }
+        job.is_wanted(now)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -33,6 +33,18 @@ pub enum ModelState {
 // === impl ModelState ===
 
 impl ModelState {
+    /// Every state, in its order.
+    pub const ALL: [Self; 8] = [
+        Self::Absent,
+        Self::Downloading,
+        Self::Loading,
+        Self::Warming,
+        Self::Ready,
+        Self::Degraded,
+        Self::Failed,
+        Self::Unloading,
+    ];
+
     /// Returns the name used on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -27,6 +27,7 @@ use super::loss::{Blame, Loss};
 use super::memory::{Claim, WorkerMemory};
 use super::model::{ServedModel, Successor};
 use super::opening::{Opened, Opening, REAP_WITHIN, Step};
+use super::restart::RestartReason;
 
 pub use workshop::{WorkerSettings, Workshop};
 
@@ -132,6 +133,9 @@ impl ModelWorker {
 
     async fn open(&mut self, ctx: &Context<Self>) -> Result<(), ActorError> {
         let began = Instant::now();
+        if let Some(reason) = self.model.places[self.index].take_end() {
+            self.model.note_restart(reason);
+        }
         if let Some(left_behind) = self.model.places[self.index].begin(self.generation) {
             left_behind.end();
         }
@@ -207,11 +211,13 @@ impl ModelWorker {
         } = opened;
         self.model.loaded(&loaded, took);
         let resident = worker.resident_bytes();
+        let now = Instant::now();
+        self.model.note_progress(now);
         self.model.places[self.index].write(self.generation, |place| {
             place.state = WorkerState::Ready;
             // Until it gets its turn, which it does at once where there are no spares.
             place.standby = self.model.limits().spares > 0;
-            place.heard = Some(Instant::now());
+            place.heard = Some(now);
             place.resident_bytes = resident;
             place.memory = memory;
             place.load_error = None;
@@ -240,6 +246,11 @@ impl ModelWorker {
         ctx.spawn(link.clone().read(receiver));
         self.link = Some(link);
         Ok(())
+    }
+
+    /// Notes why the worker ends; what is said first counts.
+    fn ends(&self, reason: RestartReason) {
+        self.model.places[self.index].ends(self.generation, reason);
     }
 
     /// Returns the actor's name.
@@ -347,6 +358,7 @@ impl Actor for ModelWorker {
     }
 
     async fn stopping(&mut self, ctx: &mut Context<Self>) {
+        self.ends(RestartReason::Stopped);
         let within = self.shop.settings.stop_within;
         ctx.progress("finish batches", within + REAP_WITHIN);
         self.stop_in_order(Instant::now() + within).await;

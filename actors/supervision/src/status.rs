@@ -162,6 +162,43 @@ pub struct StatusNode {
     pub children: Vec<StatusNode>,
 }
 
+// === impl ActorState ===
+
+impl ActorState {
+    /// Every state, in its order.
+    pub const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Running,
+        Self::Unknown,
+        Self::BackingOff,
+        Self::Stopping,
+        Self::Stopped,
+        Self::Failed,
+    ];
+
+    /// Returns the state as its serialised form names it, fit for a metric's label.
+    ///
+    /// ```
+    /// use impetus_supervision::ActorState;
+    ///
+    /// for state in ActorState::ALL {
+    ///     assert_eq!(serde_json::to_value(state)?, state.as_str());
+    /// }
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Unknown => "unknown",
+            Self::BackingOff => "backing_off",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 // === impl ExitRecord ===
 
 impl Serialize for ExitRecord {

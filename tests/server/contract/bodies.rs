@@ -4,8 +4,9 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::Value;
 
 use super::ask;
-use super::evaluation::with_a_corrupt_model;
 use super::steady::{steady, steady_metrics};
+use crate::harness::corrupt::with_a_corrupt_model;
+use crate::harness::scrape::wait_until_complete;
 use crate::harness::{Answer, Server, Setup};
 
 /// A setup in which nothing depends on the machine it runs on.
@@ -19,6 +20,7 @@ fn settled(setup: Setup) -> Server {
     server.wait_for("a full score and both services", || {
         server.get("/ready").status == 200 && server.status()["score"] == 100
     });
+    wait_until_complete(&server);
     server
 }
 

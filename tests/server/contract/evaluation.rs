@@ -1,32 +1,12 @@
 //! Health is evaluated whether or not anybody asks, and failures in a row are counted.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::sample;
-use crate::harness::{Server, Setup, repo};
-
-/// A server whose only model is none, evaluated this often.
-pub fn with_a_corrupt_model(evaluate_every: &str) -> Setup {
-    let setup = Setup::new().set("health.evaluate_every", evaluate_every);
-    fs::write(model_file(setup.path()), b"this is no model").unwrap();
-    setup
-}
-
-/// Puts the whole model where the corrupt one is.
-pub fn mend(server: &Server) {
-    let whole = repo().join("models/surface/model.onnx");
-    // As one step: a file that is there in part would be one more corrupt one.
-    let beside = server.dir.path().join("mended.onnx");
-    fs::copy(whole, &beside).unwrap();
-    fs::rename(beside, model_file(server.dir.path())).unwrap();
-}
-
-fn model_file(dir: &Path) -> std::path::PathBuf {
-    dir.join("models/surface/model.onnx")
-}
+use crate::harness::corrupt::{mend, with_a_corrupt_model};
+use crate::harness::{Server, Setup};
 
 /// Health as the endpoint and as the metrics have it, from one answer each.
 struct Seen {

@@ -12,6 +12,7 @@ use super::super::job::{Inference, Job};
 use super::super::ledger::{InFlight, LinkId};
 use super::super::loss::{Blame, Loss};
 use super::super::quarantine::Fingerprint;
+use super::super::rejection::Rejection;
 use super::super::{Fault, ServeError};
 use super::ServedModel;
 
@@ -94,6 +95,7 @@ impl ServedModel {
         let Some(Some(entry)) = known else {
             return false;
         };
+        self.figures.rejections.count(Rejection::Quarantined);
         for job in self
             .ledger
             .settle(link, id)
@@ -136,7 +138,9 @@ impl ServedModel {
                 return self.failed(batch, &error);
             }
         };
-        self.predictions.fetch_add(size as u64, Ordering::Relaxed);
+        self.figures
+            .predictions
+            .fetch_add(size as u64, Ordering::Relaxed);
         self.commons.outcomes.succeeded(size as u64);
         for job in batch.jobs {
             let inference = Inference {
@@ -194,7 +198,7 @@ impl ServedModel {
     }
 
     pub(super) fn count_failures(&self, failures: u64) {
-        self.errors.fetch_add(failures, Ordering::Relaxed);
+        self.figures.errors.fetch_add(failures, Ordering::Relaxed);
         self.commons.outcomes.failed(failures);
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::host::{HostedWorker, Leash};
 use super::super::memory::{Claim, WorkerMemory};
+use super::super::restart::RestartReason;
 use super::super::state::{WorkerState, WorkerStatus};
 
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub(in crate::serving) struct PlaceState {
     pub(in crate::serving) load_error: Option<String>,
     /// Why the last incarnation ended; cleared by one that serves.
     pub(in crate::serving) last_loss: Option<String>,
+    /// How it came to the end of the newest incarnation, once it has.
+    ended: Option<RestartReason>,
     leash: Option<Leash>,
 }
 
@@ -97,6 +100,19 @@ impl Place {
 
     pub(in crate::serving) fn read(&self) -> PlaceState {
         self.lock().clone()
+    }
+
+    /// Notes why the worker of this incarnation ends, if this is still the newest and nobody has
+    /// said so before.
+    pub(in crate::serving) fn ends(&self, generation: u64, reason: RestartReason) {
+        self.write(generation, |place| *place.ended.get_or_insert(reason));
+    }
+
+    /// Takes the reason for which there is to be another incarnation; `None` when it is the first.
+    pub(in crate::serving) fn take_end(&self) -> Option<RestartReason> {
+        let mut inner = self.lock();
+        let ended = inner.ended.take();
+        (inner.generation > 0).then(|| ended.unwrap_or(RestartReason::Unknown))
     }
 
     /// Begins a new incarnation and returns the leash of the process the one before left behind,

@@ -19,6 +19,7 @@ use super::super::host::{HostedWorker, autopsy};
 use super::super::loss::{Blame, Loss};
 use super::super::model::Recovered;
 use super::super::opening::{Failed, OpenError, REAP_WITHIN};
+use super::super::restart::RestartReason;
 use super::ModelWorker;
 
 /// How long a worker whose link has ended may take to end by itself.
@@ -113,6 +114,7 @@ impl ModelWorker {
             OpenError::Engine(error) => error.to_string(),
             error => format!("could not {what}: {error}"),
         };
+        self.ends(RestartReason::FailedStart);
         let ended = match worker {
             Some(mut worker) if overrun || lost => {
                 let loss = match overrun {
@@ -208,6 +210,7 @@ impl ModelWorker {
     fn give_back(&self, ctx: &Context<Self>, loss: &Loss, blame: Blame) {
         // Before anybody gets an answer: who asks for the figures then finds it counted.
         self.model.note_loss(loss);
+        self.ends(RestartReason::from(loss));
         let recovered = self.model.recover(self.link_id(), loss, blame);
         if matches!(loss, Loss::Outside(_)) || recovered.under_suspicion {
             ctx.excuse();

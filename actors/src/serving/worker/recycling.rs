@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::super::loss::Loss;
 use super::super::model::{ServedModel, Successor};
 use super::super::opening::{OpenError, Opening};
+use super::super::restart::RestartReason;
 use super::{ModelWorker, Succession, WorkerMsg, Workshop};
 
 /// What it takes to load a successor beside the worker that serves.
@@ -93,6 +94,7 @@ impl ModelWorker {
 
     fn make_room(&mut self, ctx: &mut Context<Self>, how: &str) {
         self.model.note_recycled();
+        self.ends(RestartReason::Recycled);
         let message = format!("is over its soft limit of memory: {how}");
         self.shop.note(self.name(), message);
         self.rest();

@@ -1,0 +1,98 @@
+//! The prediction log: what waits for it, what it has committed, whether it can.
+
+use std::time::UNIX_EPOCH;
+
+use impetus_actors::db_writer::DB_WRITER;
+use impetus_supervision::ActorId;
+
+use super::descriptor::Kind::{Counter, Gauge, Histogram};
+use super::descriptor::{Descriptor, Label, Present, Values, subject};
+use super::families::{Families, Family, flag};
+use crate::http::AppState;
+
+const SERVICE: &[Label] = &[Label {
+    name: "service",
+    values: Values::Constant("`impetus` or `logging-service`, by the role"),
+}];
+
+subject! { "Prediction log";
+    DEPTH = Descriptor::new("impetus_prediction_log_queue_depth", Gauge, "batches")
+        .help("Batches that wait for the writer, its own checks included.")
+        .of(Present::Logging);
+    CAPACITY = Descriptor::new("impetus_prediction_log_queue_capacity", Gauge, "batches")
+        .help("Batches that may wait for the writer; one more is refused.")
+        .of(Present::Logging);
+    COMMITS = Descriptor::new("impetus_prediction_log_commit_duration_seconds", Histogram, "seconds")
+        .help("Time a transaction took that logged something, to the disk and back.")
+        .of(Present::Logging);
+    ROWS = Descriptor::new("impetus_prediction_log_rows_committed_total", Counter, "predictions")
+        .help("Predictions that were made rows of; a replay makes none.")
+        .of(Present::Logging);
+    REFUSED = Descriptor::new("impetus_prediction_log_refused_total", Counter, "batches")
+        .help("Batches refused untried: too many wait, or the database was known to be unavailable.")
+        .of(Present::Logging);
+    LAST_COMMIT = Descriptor::new(
+            "impetus_prediction_log_last_commit_timestamp_seconds", Gauge, "seconds since 1970",
+        )
+        .help("When something was last logged.")
+        .of(Present::Logging)
+        .except("before anything has been logged");
+    UP = Descriptor::new("impetus_prediction_log_database_up", Gauge, "0 or 1")
+        .help("1 while the database can be written, as of the last try.")
+        .of(Present::Logging);
+    SIZE = Descriptor::new("impetus_prediction_log_size_bytes", Gauge, "bytes")
+        .help("What the database and its write-ahead log take on the disk, as of the last look.")
+        .of(Present::Logging)
+        .except("before the database has been opened");
+    LOGGING_INITIALIZED = Descriptor::new("logging_db_initialized", Gauge, "0 or 1")
+        .help("1 once the schema of the prediction log stands.")
+        .labels(SERVICE)
+        .of(Present::Logging);
+    LOGGING_PREDICTIONS = Descriptor::new("logging_predictions_total", Counter, "predictions")
+        .help("Predictions committed.")
+        .labels(SERVICE)
+        .of(Present::Logging);
+    LOGGING_DEFECTS = Descriptor::new("logging_defects_total", Counter, "predictions")
+        .help("Committed predictions in which a defect was detected.")
+        .labels(SERVICE)
+        .of(Present::Logging);
+    LOGGING_ERRORS = Descriptor::new("logging_errors_total", Counter, "batches")
+        .help("Log requests that could not be committed.")
+        .labels(SERVICE)
+        .of(Present::Logging);
+}
+
+pub(super) fn expose(state: &AppState, out: &mut Families) {
+    let Some(log) = &state.predlog else {
+        return;
+    };
+    if let Some(board) = state.plane.sources().board.get() {
+        let writer = board.get(&ActorId::from(DB_WRITER));
+        if let Some(mailbox) = writer.and_then(|writer| writer.mailbox) {
+            out.one(&DEPTH, mailbox.depth as f64);
+            out.one(&CAPACITY, mailbox.capacity as f64);
+        }
+    }
+    let status = log.status().snapshot();
+    let mut commits = Family::new(&COMMITS);
+    commits.histogram(&[], &log.status().commit_times());
+    out.add(commits);
+    out.one(&ROWS, status.predictions_logged as f64);
+    out.one(&REFUSED, status.refused as f64);
+    let last = log.status().last_commit();
+    let last = last.and_then(|last| last.duration_since(UNIX_EPOCH).ok());
+    out.known(&LAST_COMMIT, last.map(|last| last.as_secs_f64()));
+    out.flag(&UP, status.connected);
+    out.known(&SIZE, status.size_bytes.map(|bytes| bytes as f64));
+    let service = state.role().service();
+    for (of, value) in [
+        (&LOGGING_INITIALIZED, flag(status.db_initialized)),
+        (&LOGGING_PREDICTIONS, status.predictions_logged as f64),
+        (&LOGGING_DEFECTS, status.defects_detected as f64),
+        (&LOGGING_ERRORS, status.errors as f64),
+    ] {
+        let mut family = Family::new(of);
+        family.add(&[service], value);
+        out.add(family);
+    }
+}

@@ -1,0 +1,92 @@
+//! The reference page of the metrics, made from their descriptions.
+//!
+//! `docs/metrics.md` is this text; a test compares the two, so the page cannot fall behind the
+//! code.
+
+use std::fmt::{self, Write};
+
+use super::SUBJECTS;
+use super::descriptor::{Descriptor, Kind, Label, Present, Values};
+
+const INTRODUCTION: &str = include_str!("reference_introduction.md");
+
+/// Buckets of a histogram that has bounds, and the one without.
+const LINES_OF_A_HISTOGRAM: usize = 16;
+
+/// Renders the reference page as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for subject in SUBJECTS {
+        write!(page, "\n## {}\n", subject.title).expect("a string takes all that is written to it");
+        for metric in subject.metrics {
+            push(&mut page, metric).expect("a string takes all that is written to it");
+        }
+    }
+    page
+}
+
+/// Returns the name of every series, as an expression names it: a histogram has three.
+#[must_use]
+pub fn names() -> Vec<String> {
+    let metrics = SUBJECTS.iter().flat_map(|subject| subject.metrics);
+    metrics.flat_map(|metric| metric.series()).collect()
+}
+
+fn push(page: &mut String, metric: &Descriptor) -> fmt::Result {
+    writeln!(page, "\n### `{}`\n", metric.name)?;
+    writeln!(page, "{}\n", metric.help)?;
+    writeln!(page, "- Type: {}, in {}", metric.kind.as_str(), metric.unit)?;
+    for label in metric.labels {
+        writeln!(page, "- Label `{}`: {}", label.name, values(label))?;
+    }
+    write!(page, "- Present: {}", present(metric.present))?;
+    match metric.except {
+        "" => writeln!(page)?,
+        except => writeln!(page, ", but {except}")?,
+    }
+    writeln!(page, "- Series: {}", bound(metric))
+}
+
+fn values(label: &Label) -> String {
+    match &label.values {
+        Values::Words(words) => {
+            let quoted = words().into_iter().map(|word| format!("`{word}`"));
+            quoted.collect::<Vec<_>>().join(", ")
+        }
+        Values::Model => "name of a model".to_owned(),
+        Values::ModelOrNone => "name of a model, or `none`".to_owned(),
+        Values::Actor => "name of an actor".to_owned(),
+        Values::Constant(what) => (*what).to_owned(),
+    }
+}
+
+fn present(present: Present) -> &'static str {
+    match present {
+        Present::Always => "always",
+        Present::Inference => "where models are served (role `both` or `inference`)",
+        Present::Logging => "where predictions are logged (role `both` or `logging`)",
+    }
+}
+
+/// Returns how many series there are at most.
+fn bound(metric: &Descriptor) -> String {
+    let mut factors: Vec<String> = Vec::new();
+    let mut count = match metric.kind {
+        Kind::Counter | Kind::Gauge => 1,
+        Kind::Histogram => LINES_OF_A_HISTOGRAM,
+    };
+    for label in metric.labels {
+        match &label.values {
+            Values::Words(words) => count *= words().len(),
+            Values::Model => factors.push("*M*".to_owned()),
+            Values::ModelOrNone => factors.push("(*M* + 1)".to_owned()),
+            Values::Actor => factors.push("*A*".to_owned()),
+            Values::Constant(_) => {}
+        }
+    }
+    if count > 1 || factors.is_empty() {
+        factors.push(count.to_string());
+    }
+    factors.join(" × ")
+}

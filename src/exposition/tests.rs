@@ -1,0 +1,322 @@
+//! What a scrape says of a server that is put together from its parts, and how large it becomes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use impetus_actors::db_writer;
+use impetus_actors::metrics::Resources;
+use impetus_actors::outcomes::Outcomes;
+use impetus_actors::predlog::PredictionLogConfig;
+use impetus_actors::serving::budget::BudgetRule;
+use impetus_actors::serving::description::Description;
+use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
+use impetus_actors::serving::{
+    AnswerClass, Catalog, Commons, ModelSpec, ServedModel, ServingLimits,
+};
+use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
+use impetus_actors::sources::folder::{Fingerprint, Wanted};
+use impetus_supervision::{
+    Clock, Healing, Running, SupervisorSpec, SystemClock, TestExecutor, example,
+};
+
+use super::descriptor::{Descriptor, Values};
+use super::*;
+use crate::config::Config;
+use crate::data_disk::DataDisk;
+use crate::health::plane::{PlaneSettings, Sources};
+use crate::health::testing::rules;
+use crate::health::{EdgeStamps, HealthPlane};
+use crate::http::{Endpoint, Traffic};
+
+const WORKERS: usize = 4;
+
+/// A server of both services whose models have no processes; its actors are all there.
+struct World {
+    state: AppState,
+    _executor: TestExecutor,
+    _tree: Running,
+}
+
+impl World {
+    fn new(models: impl IntoIterator<Item = String>) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let commons = Arc::new(Commons {
+            outcomes: Arc::new(Outcomes::new(Arc::clone(&clock))),
+            quarantine: Arc::new(Quarantine::new(
+                QuarantineSettings {
+                    capacity: 16,
+                    expires_after: Duration::from_secs(60),
+                    bodies: None,
+                },
+                Arc::clone(&clock),
+            )),
+            healing: Healing::new(Arc::clone(&clock)),
+        });
+        let models: BTreeMap<String, Arc<ServedModel>> = models
+            .into_iter()
+            .map(|name| (name.clone(), Arc::new(model(name, &commons))))
+            .collect();
+        let (executor, tree) = tree(models.keys());
+        let catalog = Arc::new(Catalog::default());
+        catalog.publish(models);
+        let board = Arc::new(OnceLock::new());
+        assert!(board.set(tree.board()).is_ok());
+        let state = state(&clock, &commons, catalog, board);
+        Self {
+            state,
+            _executor: executor,
+            _tree: tree,
+        }
+    }
+
+    fn scrape(&self) -> String {
+        scrape(&self.state, Format::Text).unwrap()
+    }
+}
+
+fn model(name: String, commons: &Arc<Commons>) -> ServedModel {
+    let wanted = Wanted {
+        spec: ModelSpec {
+            version: "1".to_owned(),
+            path: "model.onnx".into(),
+            bytes: 1,
+            description: Description::default(),
+            name,
+        },
+        fingerprint: Fingerprint::default(),
+        problem: None,
+    };
+    let limits = ServingLimits {
+        workers: WORKERS,
+        spares: 0,
+        queue: 8,
+        max_batch: 4,
+        in_flight: 2,
+        retries: 2,
+        accident_retries: 4,
+        budget: BudgetRule {
+            fixed: None,
+            floor: Duration::from_secs(1),
+            ceiling: Duration::from_secs(10),
+        },
+        recovery_floor: Duration::from_secs(1),
+    };
+    ServedModel::new(wanted, limits, Arc::clone(commons))
+}
+
+/// Starts as many actors as a server of these models has, under the same names.
+fn tree<'a>(models: impl Iterator<Item = &'a String>) -> (TestExecutor, Running) {
+    let fixed = [
+        "heartbeat",
+        "metrics",
+        "db_writer",
+        "models",
+        "model_loader",
+    ];
+    let mut names: Vec<String> = fixed.map(str::to_owned).into();
+    for model in models {
+        names.push(format!("model:{model}"));
+        names.extend((0..WORKERS).map(|index| format!("worker:{model}/{index}")));
+    }
+    let root = names
+        .iter()
+        .fold(SupervisorSpec::new("root"), |root, name| {
+            root.child(example::counter(name).0)
+        });
+    let executor = TestExecutor::new();
+    let tree = executor.system().start(root).unwrap();
+    executor.settle();
+    (executor, tree)
+}
+
+fn state(
+    clock: &Arc<dyn Clock>,
+    commons: &Arc<Commons>,
+    catalog: Arc<Catalog>,
+    board: impetus_actors::heartbeat::BoardSource,
+) -> AppState {
+    let (_, log) = db_writer::child(
+        PredictionLogConfig::in_folder("/nowhere"),
+        Arc::clone(clock),
+    );
+    let rule = ErrorRateRule::try_new(10, 0.5, 0.25, Duration::ZERO).unwrap();
+    let settings = PlaneSettings {
+        rules: rules(),
+        environment: "test".to_owned(),
+        aliases: BTreeMap::new(),
+        error_gate: ErrorRateGate::new(rule),
+    };
+    let sources = Sources {
+        healing: commons.healing.clone(),
+        clock: Arc::clone(clock),
+        board,
+        pulse: Arc::default(),
+        edge: Arc::new(EdgeStamps::new(1)),
+        lifecycle: Arc::default(),
+        drain: Arc::default(),
+        catalog: Some(Arc::clone(&catalog)),
+        required_models: Vec::new(),
+        outcomes: Arc::clone(&commons.outcomes),
+        memory: None,
+        resources: Resources::default(),
+        predlog: Some(Arc::clone(log.status())),
+        previous_run: None,
+    };
+    AppState {
+        config: Arc::new(Config::default()),
+        plane: Arc::new(HealthPlane::new(Instant::now(), settings, sources)),
+        catalog,
+        outcomes: Arc::clone(&commons.outcomes),
+        quarantine: Arc::clone(&commons.quarantine),
+        predlog: Some(log),
+        traffic: Arc::new(Traffic::default()),
+        disk: Arc::new(DataDisk::default()),
+        lifecycle: Arc::default(),
+        tree: Arc::default(),
+        faults: None,
+    }
+}
+
+fn described() -> impl Iterator<Item = &'static Descriptor> {
+    SUBJECTS.iter().flat_map(|subject| subject.metrics).copied()
+}
+
+/// Returns the series of a scrape, each with its labels taken apart.
+fn series(text: &str) -> Vec<(&str, Vec<(&str, &str)>)> {
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let taken_apart = samples.map(|line| {
+        let (series, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let pairs = labels.trim_end_matches('}').split(',');
+        let pairs = pairs.filter_map(|pair| pair.split_once('='));
+        let pairs = pairs.map(|(label, value)| (label, value.trim_matches('"')));
+        (name, pairs.collect())
+    });
+    taken_apart.collect()
+}
+
+#[test]
+fn fifty_models_with_two_hundred_workers_make_less_than_a_megabyte() {
+    // Longer names than most have.
+    let name = |number| format!("surface-defects-of-line-{number:02}");
+    let world = World::new((0..50).map(name));
+    let text = world.scrape();
+    for number in [0, 49] {
+        for worker in 0..WORKERS {
+            let actor = format!("actor=\"worker:{}/{worker}\"", name(number));
+            assert!(text.contains(&actor), "{actor}");
+        }
+    }
+    assert!(text.len() < 1_000_000, "{} bytes", text.len());
+    // It is as large from the start as it will ever be.
+    for model in world.state.catalog.models().values() {
+        for class in AnswerClass::ALL {
+            model.answers().record(class, Duration::from_millis(3));
+        }
+    }
+    assert_eq!(series(&world.scrape()), series(&text));
+}
+
+#[test]
+fn every_value_of_a_label_is_one_that_its_description_names() {
+    let world = World::new(["a".to_owned(), "b".to_owned()]);
+    let text = world.scrape();
+    let mut seen = BTreeSet::new();
+    for (name, labels) in series(&text) {
+        let of = described().find(|of| of.series().iter().any(|series| series == name));
+        let of = of.unwrap_or_else(|| panic!("{name} is not described"));
+        let own = labels.iter().filter(|(label, _)| *label != "le");
+        for (label, (shown, value)) in of.labels.iter().zip(own) {
+            assert_eq!(label.name, *shown, "{name}");
+            let is_known = match &label.values {
+                Values::Words(words) => words().contains(value),
+                Values::Model => ["a", "b"].contains(value),
+                Values::ModelOrNone => ["a", "b", "none"].contains(value),
+                Values::Actor => world
+                    .state
+                    .plane
+                    .sources()
+                    .board
+                    .get()
+                    .is_some_and(|board| {
+                        let actors = board.snapshot();
+                        actors.iter().any(|actor| actor.name.as_str() == *value)
+                    }),
+                Values::Constant(_) => true,
+            };
+            assert!(is_known, "{name}: {shown} is {value}");
+            seen.insert((name, *shown, (*value).to_owned()));
+        }
+    }
+    // And every word occurs: what is described is what can be met.
+    for of in described() {
+        for label in of.labels {
+            let Values::Words(words) = &label.values else {
+                continue;
+            };
+            let series = of.series();
+            for word in words() {
+                let series = series[0].as_str();
+                let is_there = seen.contains(&(series, label.name, word.to_owned()));
+                assert!(is_there, "{series} is never {}={word}", label.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_described_once_with_its_unit_in_its_name_and_its_labels_in_order() {
+    let names: Vec<&str> = described().map(|of| of.name).collect();
+    let distinct: BTreeSet<&&str> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len());
+    for of in described() {
+        let name = of.name;
+        assert!(of.help.ends_with('.'), "{name}: {}", of.help);
+        assert!(of.labels.is_sorted_by(|a, b| a.name < b.name), "{name}");
+        assert_eq!(
+            of.kind == descriptor::Kind::Counter,
+            name.ends_with("_total"),
+            "{name}"
+        );
+        if of.unit.starts_with("seconds") {
+            assert!(name.contains("_seconds"), "{name}");
+        }
+        assert_eq!(of.unit == "bytes", name.ends_with("_bytes"), "{name}");
+    }
+}
+
+#[test]
+fn requests_to_a_model_that_is_called_none_are_counted_with_those_to_none() {
+    let world = World::new(["none".to_owned(), "other".to_owned()]);
+    let model = world.state.catalog.find(Some("none")).unwrap();
+    let took = Duration::from_millis(1);
+    model.answers().record(AnswerClass::ServerFault, took);
+    let nobody = world.state.traffic.times(Endpoint::Predict);
+    nobody.record(AnswerClass::ServerFault, took);
+    let text = world.scrape();
+    let of_none = "impetus_request_duration_seconds_count\
+                   {endpoint=\"predict\",model=\"none\",status=\"5xx\"}";
+    let counted: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with(of_none))
+        .collect();
+    assert_eq!(counted, [format!("{of_none} 2")]);
+    let all = series(&text);
+    let distinct: BTreeSet<_> = all.iter().collect();
+    assert_eq!(distinct.len(), all.len(), "a series is there twice");
+}
+
+#[test]
+fn a_refusal_for_a_name_that_nobody_has_is_counted_under_no_name() {
+    let world = World::new(["a".to_owned()]);
+    let before = series(&world.scrape()).len();
+    for number in 0..1000 {
+        let name = format!("b-{number}");
+        assert!(world.state.catalog.find(Some(&name)).is_err());
+    }
+    let text = world.scrape();
+    assert_eq!(series(&text).len(), before);
+    let counted = "impetus_requests_rejected_total{model=\"none\",reason=\"unknown_model\"} 1000";
+    assert!(text.contains(counted), "{text}");
+}

@@ -1,0 +1,166 @@
+//! How long a request takes, from its head to the head of its answer.
+//!
+//! Probes, scrapes and administration do not pass here. The clock stops also when the client goes:
+//! what has taken so long that nobody waits for it any more is the last that should be missing.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderValue;
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, web};
+use impetus_actors::serving::{AnswerClass, ServedModel};
+use tracing::{debug, info};
+
+use super::{AppState, Endpoint};
+
+/// What is known of a request while it is answered; kept among the request's extensions.
+#[derive(Debug)]
+pub(super) struct About {
+    id: HeaderValue,
+    model: OnceCell<Arc<ServedModel>>,
+}
+
+/// A request on its way through a handler. Dropped without an answer, it counts as one whose client
+/// has gone.
+struct Measured {
+    request: HttpRequest,
+    endpoint: Endpoint,
+    began: Instant,
+    answered: bool,
+}
+
+/// Measures the requests to an endpoint, and counts those that are work.
+pub(super) async fn measure(
+    endpoint: Endpoint,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let measured = Measured::begin(endpoint, request.request());
+    let response = next.call(request).await;
+    let status = match &response {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    measured.answered(status);
+    response
+}
+
+// === impl About ===
+
+impl About {
+    /// Begins what is known of a request with its id.
+    pub(super) fn new(id: HeaderValue) -> Self {
+        Self {
+            id,
+            model: OnceCell::new(),
+        }
+    }
+
+    /// Returns the id under which the serving path knows a request.
+    pub(super) fn id(request: &HttpRequest) -> Option<Arc<str>> {
+        let extensions = request.extensions();
+        let about: &Self = extensions.get()?;
+        about.id.to_str().ok().map(Arc::from)
+    }
+
+    /// Notes for which model a request is. What comes second changes nothing.
+    pub(super) fn is_for(request: &HttpRequest, model: &Arc<ServedModel>) {
+        if let Some(about) = request.extensions().get::<Self>() {
+            let _ = about.model.set(Arc::clone(model));
+        }
+    }
+}
+
+// === impl Measured ===
+
+impl Measured {
+    fn begin(endpoint: Endpoint, request: &HttpRequest) -> Self {
+        let measured = Self {
+            request: request.clone(),
+            endpoint,
+            began: Instant::now(),
+            answered: false,
+        };
+        if let Some(state) = measured.state().filter(|_| endpoint.is_work()) {
+            state.traffic.count_work();
+        }
+        measured
+    }
+
+    fn answered(mut self, status: StatusCode) {
+        self.answered = true;
+        self.record(class(status));
+        if !self.endpoint.is_work() {
+            return;
+        }
+        if let Some(state) = self.state().filter(|_| status.is_success()) {
+            state.outcomes.took(self.began.elapsed());
+        }
+        let (method, path) = (self.request.method(), self.request.path());
+        let status = status.as_u16();
+        if status >= 500 {
+            info!(%method, path, status, "request failed");
+        } else {
+            debug!(%method, path, status, "request answered");
+        }
+    }
+
+    fn record(&self, class: AnswerClass) {
+        let took = self.began.elapsed();
+        let extensions = self.request.extensions();
+        let model = extensions
+            .get::<About>()
+            .and_then(|about| about.model.get());
+        match (model, self.state()) {
+            (Some(model), _) => model.answers().record(class, took),
+            (None, Some(state)) => state.traffic.times(self.endpoint).record(class, took),
+            (None, None) => {}
+        }
+    }
+
+    fn state(&self) -> Option<&AppState> {
+        let state = self.request.app_data::<web::Data<AppState>>()?;
+        Some(state)
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.record(AnswerClass::ClientFault);
+        }
+    }
+}
+
+fn class(status: StatusCode) -> AnswerClass {
+    if status.is_server_error() {
+        AnswerClass::ServerFault
+    } else if status.is_client_error() {
+        AnswerClass::ClientFault
+    } else {
+        AnswerClass::Success
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_of_the_class_that_it_begins_with() {
+        for (status, expected) in [
+            (200, AnswerClass::Success),
+            (304, AnswerClass::Success),
+            (404, AnswerClass::ClientFault),
+            (429, AnswerClass::ClientFault),
+            (503, AnswerClass::ServerFault),
+        ] {
+            assert_eq!(class(StatusCode::from_u16(status).unwrap()), expected);
+        }
+    }
+}

@@ -4,10 +4,10 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt chaos bench peers manifests docs train clean
+.PHONY: help run build test lint fmt image check-image chaos bench peers manifests docs train clean
 
 help: ## Lists these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Fetches the ONNX Runtime, builds, and serves the demo model on http://127.0.0.1:8080
 	@exec "$(TARGET_DIR)/release/impetus" serve --config config/local.toml
@@ -25,6 +25,12 @@ lint: ## Checks format and lints only
 
 fmt: ## Formats the code
 	cargo fmt --all
+
+image: ## Builds the container image from Debian's packages, without a registry (docs/image.md; root)
+	@scripts/build-image.sh
+
+check-image: ## Runs that image as Kubernetes would at its strictest (root)
+	@PYTHON="$(PYTHON)" scripts/check-image.sh
 
 chaos: ## Strikes a server under load with every fault (docs/chaos.md says how to read it)
 	@scripts/fetch-onnxruntime.sh

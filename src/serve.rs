@@ -8,6 +8,7 @@ mod assemble;
 mod banner;
 mod descriptors;
 mod ending;
+mod no_model;
 mod settings;
 mod signals;
 

@@ -1,5 +1,5 @@
-//! Rules about the source itself that no compiler checks: where unsafe code may stand, and that
-//! ARCHITECTURE.md names it and every library.
+//! Rules about the source itself that no compiler checks: where unsafe code may stand, that
+//! ARCHITECTURE.md names it and every library, and that the image is built from what is there.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -119,4 +119,94 @@ fn the_architecture_names_every_library_with_its_reason() {
             assert!(known, "{library} is not in ARCHITECTURE.md");
         }
     }
+}
+
+fn text_of(file: &str) -> String {
+    fs::read_to_string(repo().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Returns the instructions of the Dockerfile, each on one line, without comments.
+fn dockerfile() -> Vec<String> {
+    let lines: Vec<String> = text_of("Dockerfile")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    let joined = lines.join("\n").replace("\\\n", " ");
+    joined
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+#[test]
+fn the_image_is_built_by_the_pinned_compiler_and_no_other() {
+    let toolchain: toml::Table = text_of("rust-toolchain.toml").parse().unwrap();
+    let version = toolchain["toolchain"]["channel"].as_str().unwrap();
+    let expected = format!("ARG RUST_IMAGE=rust:{version}-slim-bookworm");
+    assert!(dockerfile().contains(&expected), "no line {expected:?}");
+    let build = dockerfile().join("\n");
+    assert!(build.contains("cargo build --release --locked"), "{build}");
+}
+
+#[test]
+fn what_the_image_is_built_from_exists_and_is_handed_to_the_build() {
+    let ignore = text_of(".dockerignore");
+    let handed: Vec<&str> = ignore
+        .lines()
+        .filter_map(|line| line.strip_prefix("!/"))
+        .collect();
+    assert!(ignore.lines().any(|line| line == "*"), "an allowlist");
+    let copied: Vec<String> = dockerfile()
+        .iter()
+        .filter(|line| line.starts_with("COPY ") && !line.contains("--from="))
+        .flat_map(|line| {
+            let words: Vec<&str> = line.split(' ').skip(1).collect();
+            let sources = &words[..words.len() - 1];
+            sources
+                .iter()
+                .map(|&source| source.to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    for source in &copied {
+        assert!(repo().join(source).exists(), "{source} is not there");
+        assert!(handed.contains(&source.as_str()), "{source} is ignored");
+    }
+    let unused: Vec<_> = handed
+        .iter()
+        .filter(|handed| !copied.iter().any(|source| source == *handed))
+        .collect();
+    assert!(unused.is_empty(), "handed over for nothing: {unused:?}");
+    // A member that is left out fails the build on its first line.
+    let manifest: toml::Table = text_of("Cargo.toml").parse().unwrap();
+    for member in manifest["workspace"]["members"].as_array().unwrap() {
+        let member = member.as_str().unwrap();
+        let top = member.split('/').next().unwrap();
+        assert!(top == "." || copied.iter().any(|s| s == top), "{member}");
+    }
+}
+
+#[test]
+fn the_image_starts_the_server_itself_as_a_user_without_a_name() {
+    let lines = dockerfile();
+    for expected in [
+        "USER 65532:65532",
+        "STOPSIGNAL SIGTERM",
+        "ENTRYPOINT [\"/usr/local/bin/impetus\"]",
+        "CMD [\"serve\"]",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "no {expected}");
+    }
+    // Every variable of ours is one that the server knows.
+    let reference = text_of("docs/configuration.md");
+    let all = lines.join(" ");
+    let ours = all.split(' ').filter_map(|word| word.split_once('='));
+    let mut seen = 0;
+    for (name, _) in ours.filter(|(name, _)| name.starts_with("IMPETUS_")) {
+        assert!(reference.contains(&format!("`{name}`")), "{name}");
+        seen += 1;
+    }
+    assert!(seen > 3, "the image sets where things are");
 }

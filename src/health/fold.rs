@@ -21,6 +21,8 @@ pub struct Rules {
     pub edge_stalled_after: Duration,
     /// Whether a server without models is unready.
     pub require_model: bool,
+    /// What is said where there is no model.
+    pub no_model: String,
     /// Percent of the limit at which memory is no longer available.
     pub memory_unready_percent: f64,
     /// Scores below this are unhealthy.
@@ -250,7 +252,7 @@ fn models_loaded(facts: &Facts, rules: &Rules) -> Check {
     } else if models.not_known_yet() {
         "the model folder is being looked at".to_owned()
     } else if models.none_configured() {
-        let empty = || "there is no model in the model folder".to_owned();
+        let empty = || rules.no_model.clone();
         models.source_problem.clone().unwrap_or_else(empty)
     } else {
         let mut against: Vec<String> = models.needed().into_iter().map(describe).collect();

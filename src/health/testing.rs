@@ -22,6 +22,7 @@ pub(crate) fn rules() -> Rules {
         root_stale_after: Duration::from_secs(15),
         edge_stalled_after: Duration::from_secs(30),
         require_model: true,
+        no_model: "there is no model in the model folder".to_owned(),
         memory_unready_percent: 95.0,
         unhealthy_below: 50,
         degraded_below: 80,

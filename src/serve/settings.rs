@@ -19,23 +19,27 @@ use crate::config::{Bytes, Config, HealthConfig};
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
 
+use super::no_model;
+
 /// Returns the settings of the health plane.
 pub(super) fn plane(config: &Config) -> anyhow::Result<PlaneSettings> {
     Ok(PlaneSettings {
-        rules: rules(&config.health),
+        rules: rules(config),
         environment: config.environment.clone(),
         aliases: config.health.check_aliases.clone(),
         error_gate: ErrorRateGate::new(error_rule(&config.health)?),
     })
 }
 
-fn rules(health: &HealthConfig) -> Rules {
+fn rules(config: &Config) -> Rules {
+    let health = &config.health;
     Rules {
         heartbeat_interval: health.heartbeat_interval.get(),
         heartbeat_stale_after: health.heartbeat_stale_after.get(),
         root_stale_after: health.root_stale_after.get(),
         edge_stalled_after: health.edge_stalled_after.get(),
         require_model: health.require_model,
+        no_model: no_model::reason(&config.models.dir),
         memory_unready_percent: f64::from(health.memory_unready_percent),
         unhealthy_below: health.unhealthy_below,
         degraded_below: health.degraded_below,

@@ -212,6 +212,9 @@ async fn connect(
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // The journal of one statement, at most `max_rows_per_commit` rows of it. In a file it would
+        // need a folder other than that of the data, which a read-only root may not have.
+        .pragma("temp_store", "memory")
         .busy_timeout(config.lock_wait)
         .thread_name(|_| "predlog-write".into())
         .disable_statement_logging();

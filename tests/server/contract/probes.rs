@@ -51,13 +51,25 @@ fn without_anything_to_run() -> Server {
     server
 }
 
+/// What is wrong, and what to do about it.
+fn no_model(server: &Server) -> String {
+    let folder = server.dir.path().join("models");
+    format!(
+        "there is no model in {}: put one there as <name>/model.onnx",
+        folder.display()
+    )
+}
+
 #[test]
 fn verbose_names_the_check_that_fails_and_excluding_it_makes_the_rest_count() {
     let server = without_anything_to_run();
-    let expected = "[+]memory_available ok\n\
-        [-]models_loaded failed: there is no model in the model folder\n\
+    let expected = format!(
+        "[+]memory_available ok\n\
+        [-]models_loaded failed: {}\n\
         [-]runtime_available failed: no engine process has loaded a runtime\n\
-        [+]serving ok\nready check failed\n";
+        [+]serving ok\nready check failed\n",
+        no_model(&server)
+    );
     assert_eq!(text(&server, &format!("{READY}?verbose"), 503), expected);
 
     let one = format!("{READY}?exclude=models_loaded");
@@ -88,7 +100,7 @@ fn each_check_can_be_asked_for_alone() {
         assert_eq!(text(&server, &format!("{READY}/{check}"), 200), "ok");
     }
     let failed = text(&server, &format!("{READY}/models_loaded"), 503);
-    assert_eq!(failed, "failed: there is no model in the model folder");
+    assert_eq!(failed, format!("failed: {}", no_model(&server)));
     for name in ["runtime_available", "mlx_available"] {
         let failed = text(&server, &format!("{READY}/{name}"), 503);
         assert_eq!(failed, "failed: no engine process has loaded a runtime");

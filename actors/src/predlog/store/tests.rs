@@ -71,6 +71,19 @@ async fn acknowledged_means_synced() {
     );
 }
 
+/// A read-only root has no folder for temporary files, and none is promised in `/data`.
+#[tokio::test]
+async fn writing_needs_no_temporary_files() {
+    let (_folder, config) = config();
+    let mut store = open(&config).await.expect("opens");
+    let place = sqlx::query_scalar::<_, i64>("SELECT temp_store FROM pragma_temp_store");
+    const MEMORY: i64 = 2;
+    assert_eq!(
+        place.fetch_one(&mut store.connection).await.expect("told"),
+        MEMORY
+    );
+}
+
 /// The same batch again, and a mixture of old and new, make no second row.
 #[tokio::test]
 async fn a_replay_makes_no_second_row() {

@@ -4,10 +4,10 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt image check-image chaos bench peers manifests docs train clean
+.PHONY: help run build test lint fmt image check-image chaos bench peers test-kubelet test-cluster manifests docs train clean
 
 help: ## Lists these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Fetches the ONNX Runtime, builds, and serves the demo model on http://127.0.0.1:8080
 	@exec "$(TARGET_DIR)/release/impetus" serve --config config/local.toml
@@ -44,6 +44,16 @@ bench: ## Runs the benchmarks (docs/benchmarks.md says how to read them)
 
 peers: build ## Strikes Impetus and other servers with the same faults (docs/self-healing.md; 40 minutes)
 	$(PYTHON) benches/peers/run.py --impetus "$(TARGET_DIR)/release/impetus"
+
+test-kubelet: image ## Runs the server on a real kubelet and strikes it (docs/kubelet.md; root, Debian 12, 7 minutes)
+	@scripts/install-kubernetes-tools.sh
+	@scripts/kubelet/prepare.sh
+	$(PYTHON) tests/kubelet/run.py
+
+test-cluster: image ## Runs the documents' kubectl commands against a real cluster of one node (docs/kubelet.md; 5 minutes)
+	@scripts/install-kubernetes-tools.sh
+	@scripts/kubelet/prepare.sh cluster
+	$(PYTHON) tests/kubelet/documents.py
 
 manifests: ## Makes the manifests that are made from other files
 	scripts/render-prometheus-rule.sh

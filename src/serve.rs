@@ -4,6 +4,7 @@
 //! to the exit code. Sockets are bound before anything is started, so that a port that is taken is
 //! one clear line and not half a server.
 
+mod allowance;
 mod assemble;
 mod banner;
 mod descriptors;
@@ -31,6 +32,7 @@ use crate::last_run::{EVENTS_KEPT, Recorder, RecorderSettings, RunState};
 use crate::logging::{self, LogSettings};
 use crate::verdict::{Standing, VerdictWatch};
 
+use allowance::Threads;
 use signals::Signals;
 
 /// The sockets of the server, bound before anything runs.
@@ -47,6 +49,7 @@ struct Server {
     recorder: Arc<Recorder>,
     standing: Standing,
     main: TcpListener,
+    threads: Threads,
 }
 
 /// Runs the server until it is told to end.
@@ -90,6 +93,7 @@ pub fn serve(args: ServeArgs) -> Exit {
 
 fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
     let config = Arc::new(loaded.config);
+    let threads = Threads::choose(&config);
     let sockets = Sockets::bind(&config)?;
     let children = Children::default();
     orphans::reap(children.clone(), config.lifecycle.subreaper)?;
@@ -109,6 +113,7 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
         config: Arc::clone(&config),
         previous_run: previous,
         host,
+        threads,
     })?;
     let mut state = parts.state.clone();
     start_health(&config, &state, sockets.health, &recorder)?;
@@ -123,6 +128,7 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
         recorder,
         standing,
         main: sockets.main,
+        threads,
     })
 }
 
@@ -162,7 +168,7 @@ fn start_health(
 fn run(server: Server, mut signals: Signals) -> Exit {
     actix_web::rt::System::new().block_on(async move {
         let config = Arc::clone(&server.state.config);
-        let workers = config.http.workers_for(assemble::cores());
+        let workers = server.threads.http;
         let ending = ending::Ending {
             state: server.state,
             tree: Box::leak(Box::new(server.tree)),

@@ -25,6 +25,8 @@ mod grpc_health;
 mod harness;
 mod healing;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod limits;
 mod liveness;
 mod models;
 #[cfg(target_os = "linux")]

@@ -210,6 +210,7 @@ fn run_state(plane: &HealthPlane) -> RunState {
             .into_iter()
             .map(|event| serde_json::to_value(event).unwrap_or(Value::Null))
             .collect(),
+        steps: plane.steps(),
     }
 }
 

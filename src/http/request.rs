@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::AppState;
 use super::connection::Client;
+use super::error::ApiError;
 use super::sending::Sending;
 use crate::health::Phase;
 
@@ -48,7 +49,11 @@ pub(super) async fn every(
     let id = request_id(request.headers().get(&REQUEST_ID));
     request.extensions_mut().insert(RequestId(id.clone()));
     let state = request.app_data::<web::Data<AppState>>().cloned();
-    let in_flight = state.as_ref().map(|state| state.traffic.enter());
+    // Who is late is refused, and holds up nothing.
+    let in_flight = state
+        .as_ref()
+        .filter(|_| !is_late(&request))
+        .map(|state| state.traffic.enter());
     let (client, answered) = answer(request, next, id).await;
     let mut response = answered?;
     if state.is_some_and(|state| state.lifecycle.phase() != Phase::Serving) {
@@ -99,11 +104,20 @@ async fn answer<B: MessageBody + 'static>(
     (client, answered)
 }
 
+/// Tells whether a request came on a connection that was made only when the server took no new work
+/// any more. One that comes on an older connection is answered: its client could not know.
+fn is_late(request: &ServiceRequest) -> bool {
+    Client::of(request.request()).is_some_and(|client| client.is_late())
+}
+
 /// Counts work, and measures how long it took; health and metrics do not pass here.
 pub(super) async fn work(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    if is_late(&request) {
+        return Err(ApiError::ending().into());
+    }
     let began = Instant::now();
     let state = request.app_data::<web::Data<AppState>>().cloned();
     if let Some(state) = &state {

@@ -15,6 +15,8 @@ step() { printf '\n== %s\n' "$*"; }
 step "what the tests need"
 scripts/fetch-onnxruntime.sh
 scripts/install-prometheus.sh
+scripts/install-haproxy.sh
+scripts/install-faketime.sh
 
 step "format"
 cargo fmt --all --check

@@ -13,6 +13,8 @@
 
 mod actors;
 mod admin;
+#[cfg(target_os = "linux")]
+mod clock;
 mod contract;
 mod database;
 mod durability;
@@ -34,6 +36,8 @@ mod pid1;
 mod predict;
 mod prometheus;
 mod roles;
+#[cfg(target_os = "linux")]
+mod rolling;
 mod seeds;
 mod starting;
 mod verdict;

@@ -16,6 +16,8 @@ step "what the tests need"
 scripts/fetch-onnxruntime.sh
 scripts/install-prometheus.sh
 scripts/install-kubernetes-tools.sh
+scripts/install-haproxy.sh
+scripts/install-faketime.sh
 
 step "format"
 cargo fmt --all --check

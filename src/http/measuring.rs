@@ -16,6 +16,8 @@ use actix_web::{Error, HttpMessage, HttpRequest, web};
 use impetus_actors::serving::{AnswerClass, ServedModel};
 use tracing::{debug, info};
 
+use super::error::ApiError;
+use super::request::is_late;
 use super::{AppState, Endpoint};
 
 /// What is known of a request while it is answered; kept among the request's extensions.
@@ -41,7 +43,11 @@ pub(super) async fn measure(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let measured = Measured::begin(endpoint, request.request());
-    let response = next.call(request).await;
+    let response = if endpoint.is_work() && is_late(&request) {
+        Err(ApiError::ending().into())
+    } else {
+        next.call(request).await
+    };
     let status = match &response {
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// Fields that say when, how long, how much and by which process. What they hold is replaced by
 /// its kind, so that a snapshot still shows a number that turned into a text.
-const VOLATILE: [&str; 37] = [
+const VOLATILE: [&str; 39] = [
     "age_seconds",
     "ages_seconds",
     "at",
@@ -30,6 +30,7 @@ const VOLATILE: [&str; 37] = [
     "pid",
     "resident_bytes",
     "runtime",
+    "seconds",
     "self_checks",
     "server_bytes",
     "server_resident_bytes",
@@ -41,6 +42,7 @@ const VOLATILE: [&str; 37] = [
     "usable_bytes",
     "used_bytes",
     "standing_still",
+    "within_seconds",
     "workers_bytes",
 ];
 

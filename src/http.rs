@@ -11,7 +11,7 @@ mod events;
 mod faults;
 mod health;
 mod local;
-mod measuring;
+pub mod measuring;
 mod metrics;
 mod models;
 mod predict;

@@ -95,6 +95,11 @@ pub fn steady_metrics(text: &str) -> String {
             assert!(value.parse::<f64>().is_ok(), "{line:?} ends in no number");
             let series = match series.split_once("_info{") {
                 Some((name, _)) => format!("{name}_info{{[build]}}"),
+                // An actor is in one state, and no other is there.
+                None if series.starts_with("impetus_actor_state{") => {
+                    let (actor, _) = series.split_once(",state=").unwrap();
+                    format!("{actor},[state]}}")
+                }
                 None => series.to_owned(),
             };
             format!("{series} [value]\n")

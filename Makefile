@@ -4,7 +4,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt image check-image chaos bench peers test-kubelet test-cluster manifests docs train clean
+.PHONY: help run build test lint fmt image check-image chaos rolling bench peers test-kubelet test-cluster manifests docs train clean
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ chaos: ## Strikes a server under load with every fault (docs/chaos.md says how t
 	@scripts/fetch-onnxruntime.sh
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-120} cargo test --profile ci --locked -p impetus --test chaos \
 		-- --nocapture a_server_struck_by_every_fault
+
+rolling: ## Replaces two servers behind HAProxy under 100,000 requests, none of which may fail (twice; 3 minutes)
+	@scripts/fetch-onnxruntime.sh
+	@scripts/install-haproxy.sh
+	ROLLING_REQUESTS=$${ROLLING_REQUESTS:-100000} cargo test --profile ci --locked -p impetus --test server \
+		-- --nocapture --test-threads 1 rolling::
 
 bench: ## Runs the benchmarks (docs/benchmarks.md says how to read them)
 	@scripts/fetch-onnxruntime.sh

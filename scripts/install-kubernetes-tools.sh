@@ -4,8 +4,9 @@
 #   .test/bin/kubectl            unless there is one on the PATH that is new enough
 #   .test/kubernetes-validate/   Python modules, with Kubernetes' schemas inside
 #
-# kubectl is used for `kubectl kustomize` alone, which talks to no cluster. Debian 12's own is too old
-# for today's kustomizations; the one of Debian 13 needs nothing of that system.
+# kubectl renders (`kubectl kustomize`) and reads the commands of the documentation; it talks to no
+# cluster. Debian 12's own is too old for today's kustomizations; the one of Debian 13 needs nothing of
+# that system.
 
 set -eu
 

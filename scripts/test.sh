@@ -16,6 +16,8 @@ step "what the tests need"
 scripts/fetch-onnxruntime.sh
 scripts/install-prometheus.sh
 scripts/install-kubernetes-tools.sh
+scripts/install-haproxy.sh
+scripts/install-faketime.sh
 
 step "format"
 cargo fmt --all --check
@@ -30,6 +32,9 @@ if cargo deny --version >/dev/null 2>&1; then
 else
     echo "skipped: cargo-deny is not installed (cargo install --locked cargo-deny)"
 fi
+
+step "diagrams in the documentation"
+scripts/check-diagrams.sh
 
 step "build"
 cargo build --profile ci --workspace --locked

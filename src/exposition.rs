@@ -85,7 +85,7 @@ impl Format {
 /// the same and not a panic, because a scrape must never end the server.
 pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
     let facts = state.plane.facts();
-    let mut families = Families::default();
+    let mut families = Families::new(format);
     health::expose(state, &facts, &mut families);
     requests::expose(state, &mut families);
     models::expose(state, &facts, &mut families);
@@ -95,6 +95,6 @@ pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
     actors::expose(state, &mut families);
     predlog::expose(state, &mut families);
     resources::expose(state, &mut families);
-    process::expose(&mut families);
-    families.encode(format)
+    process::expose(facts.now, &mut families);
+    families.finish()
 }

@@ -2,7 +2,7 @@
 //!
 //! The empty service name and `readiness` answer as `/api/health/ready` does, `liveness` as
 //! `/api/health/live`; each model is a service of its own name. The answers are brought up to
-//! date once a second, and Watch streams every change.
+//! date once a second, and at once when the server is told to end; Watch streams every change.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -55,8 +55,13 @@ async fn serve(plane: Arc<HealthPlane>, listener: TcpListener) -> anyhow::Result
 async fn keep_up_to_date(plane: Arc<HealthPlane>, mut reporter: HealthReporter) {
     let mut told: BTreeMap<String, bool> = BTreeMap::new();
     let mut tick = tokio::time::interval(EVERY);
+    let mut phase = plane.sources().lifecycle.watch();
     loop {
-        tick.tick().await;
+        // The end is told at once. What tells of it lives in the plane, and so does not end.
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = phase.changed() => {}
+        }
         let now = services(&plane);
         // Every report wakes every watcher, so only changes are reported.
         for (service, well) in &now {

@@ -27,5 +27,5 @@ pub use drain::OperatorDrain;
 pub use edge::EdgeStamps;
 pub use facts::Facts;
 pub use fold::Rules;
-pub use phase::{Lifecycle, Phase};
+pub use phase::{Course, Lifecycle, Outcome, Phase};
 pub use plane::HealthPlane;

@@ -11,7 +11,7 @@ mod events;
 mod faults;
 mod health;
 mod local;
-mod measuring;
+pub mod measuring;
 mod metrics;
 mod models;
 mod predict;
@@ -81,11 +81,11 @@ pub fn health_routes(config: &mut web::ServiceConfig, state: &AppState) {
     events::routes(config);
     services::routes(config);
     metrics::routes(config);
+    models::routes(config);
 }
 
 /// Routes of the main port beside the health plane's.
 pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
-    models::routes(config);
     if state.role().infers() {
         predict::routes(config);
     }

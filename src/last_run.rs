@@ -3,7 +3,7 @@
 //! A server that Kubernetes restarts has forgotten why. So each run keeps one
 //! small file: that it runs, when it was last seen, what its health was, its
 //! last events, a verdict if it gave itself up, and at an orderly end the
-//! reason. The next run reads the file before it writes its own and shows it
+//! reason and how its steps went. The next run reads the file before it writes its own and shows it
 //! as `previous_run`. A file without an end was left by a run that was killed.
 //!
 //! **Invariant.** The disk is never on anybody's path. One plain thread does
@@ -65,6 +65,8 @@ pub struct RunState {
     pub health: Option<String>,
     /// The latest events, newest last; the last [`EVENTS_KEPT`] are kept.
     pub events: Vec<Value>,
+    /// The steps of the end so far, the one under way included.
+    pub steps: Vec<Value>,
 }
 
 /// Keeps the file of the present run.

@@ -4,6 +4,7 @@
 //! to the exit code. Sockets are bound before anything is started, so that a port that is taken is
 //! one clear line and not half a server.
 
+mod allowance;
 mod assemble;
 mod banner;
 mod descriptors;
@@ -33,6 +34,7 @@ use crate::last_run::{EVENTS_KEPT, Recorder, RecorderSettings, RunState};
 use crate::logging::{self, LogSettings};
 use crate::verdict::{Standing, VerdictWatch};
 
+use allowance::Threads;
 use signals::Signals;
 
 /// The sockets of the server, bound before anything runs.
@@ -49,6 +51,7 @@ struct Server {
     recorder: Arc<Recorder>,
     standing: Standing,
     main: TcpListener,
+    threads: Threads,
 }
 
 /// Runs the server until it is told to end.
@@ -92,6 +95,7 @@ pub fn serve(args: ServeArgs) -> Exit {
 
 fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
     let config = Arc::new(loaded.config);
+    let threads = Threads::choose(&config);
     let sockets = Sockets::bind(&config)?;
     let children = Children::default();
     orphans::reap(children.clone(), config.lifecycle.subreaper)?;
@@ -114,6 +118,7 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
         previous_run: previous,
         disk,
         host,
+        threads,
     })?;
     let mut state = parts.state.clone();
     start_health(&config, &state, sockets.health, &recorder)?;
@@ -128,6 +133,7 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
         recorder,
         standing,
         main: sockets.main,
+        threads,
     })
 }
 
@@ -167,7 +173,7 @@ fn start_health(
 fn run(server: Server, mut signals: Signals) -> Exit {
     actix_web::rt::System::new().block_on(async move {
         let config = Arc::clone(&server.state.config);
-        let workers = config.http.workers_for(assemble::cores());
+        let workers = server.threads.http;
         let ending = ending::Ending {
             state: server.state,
             tree: Box::leak(Box::new(server.tree)),
@@ -209,6 +215,7 @@ fn run_state(plane: &HealthPlane) -> RunState {
             .into_iter()
             .map(|event| serde_json::to_value(event).unwrap_or(Value::Null))
             .collect(),
+        steps: plane.steps(),
     }
 }
 

@@ -194,6 +194,7 @@ impl Running {
                 .into_iter()
                 .map(|event| serde_json::to_value(event).unwrap_or(Value::Null))
                 .collect(),
+            steps: self.plane.steps(),
         });
     }
 

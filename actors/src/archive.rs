@@ -6,6 +6,7 @@
 //! worker that crashes all night fills no disk. Only files with the archive's own extension are
 //! counted and removed.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -87,14 +88,27 @@ impl Archive {
     }
 }
 
+/// In which order this run has written its files. The disk tells the same only by a wall clock, which
+/// may have been set back meanwhile.
+#[derive(Default)]
+struct Kept {
+    /// As many as there may be files.
+    numbers: HashMap<PathBuf, u64>,
+    last: u64,
+}
+
 fn write_all(
     settings: &ArchiveSettings,
     waiting: &Receiver<(PathBuf, Vec<u8>)>,
     missed: &AtomicU64,
 ) {
     let mut failing = false;
+    let mut kept = Kept::default();
     for (path, content) in waiting {
-        let written = write(&path, &content).and_then(|()| prune(settings, &path));
+        let written = write(&path, &content).and_then(|()| {
+            kept.enter(&path);
+            prune(settings, &path, &mut kept)
+        });
         match written {
             Ok(()) => failing = false,
             Err(error) => {
@@ -106,6 +120,20 @@ fn write_all(
                 }
             }
         }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn enter(&mut self, path: &Path) {
+        self.last += 1;
+        self.numbers.insert(path.to_owned(), self.last);
+    }
+
+    /// Returns a file's number, 0 for one that an earlier run has left.
+    fn number(&self, path: &Path) -> u64 {
+        self.numbers.get(path).copied().unwrap_or(0)
     }
 }
 
@@ -123,8 +151,8 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Removes the oldest files until the caps hold; the newest one stays in any case.
-fn prune(settings: &ArchiveSettings, newest: &Path) -> io::Result<()> {
-    let mut files: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
+fn prune(settings: &ArchiveSettings, newest: &Path, kept: &mut Kept) -> io::Result<()> {
+    let mut files: Vec<((u64, SystemTime), PathBuf, u64)> = Vec::new();
     for entry in fs::read_dir(&settings.dir)? {
         let path = entry?.path();
         let ours = path.extension().is_some_and(|e| e == settings.extension);
@@ -133,7 +161,7 @@ fn prune(settings: &ArchiveSettings, newest: &Path) -> io::Result<()> {
             && path != newest
         {
             let changed = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            files.push((changed, path, meta.len()));
+            files.push(((kept.number(&path), changed), path, meta.len()));
         }
     }
     files.sort();
@@ -143,6 +171,7 @@ fn prune(settings: &ArchiveSettings, newest: &Path) -> io::Result<()> {
         if count <= settings.max_files && bytes <= settings.max_bytes {
             break;
         }
+        kept.numbers.remove(&path);
         match fs::remove_file(path) {
             // Somebody else has made room.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -156,6 +185,8 @@ fn prune(settings: &ArchiveSettings, newest: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn settings(dir: &Path, max_files: usize, max_bytes: u64) -> ArchiveSettings {
@@ -193,6 +224,33 @@ mod tests {
         );
         assert_eq!(left.len(), 2);
         assert!(left.contains(&"c.json".to_owned()), "{left:?}");
+    }
+
+    #[test]
+    fn the_oldest_goes_first_whatever_a_clock_says_that_was_set_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path(), 2, 1 << 20);
+        keep(&settings, &[("left", 1)]);
+        let ages = [("left", 1), ("a", 9), ("b", 5), ("c", 3)];
+        let mut kept = Kept::default();
+        for (name, hours) in ages {
+            let path = settings.dir.join(format!("{name}.json"));
+            if name != "left" {
+                write(&path, b"x").unwrap();
+                kept.enter(&path);
+            }
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            let written = SystemTime::UNIX_EPOCH + Duration::from_secs(3600 * hours);
+            file.set_modified(written).unwrap();
+            prune(&settings, &path, &mut kept).unwrap();
+        }
+        let mut left: Vec<_> = fs::read_dir(&settings.dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["b.json", "c.json"]);
+        assert_eq!(kept.numbers.len(), 2);
     }
 
     #[test]

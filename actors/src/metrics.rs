@@ -11,6 +11,7 @@
 //! **Invariant:** whether memory is available changes only with a reading; a failure to read leaves
 //! the last judgement standing.
 
+mod allowance;
 mod cgroup;
 mod host;
 mod memory_rule;
@@ -26,6 +27,7 @@ use arc_swap::ArcSwap;
 use impetus_supervision::{Actor, ActorError, ChildSpec, Context, Message, StatusReport};
 use tracing::{info, warn};
 
+pub use allowance::Allowance;
 pub(crate) use cgroup::{oom_counter, oom_kills};
 pub use host::{Host, HostMemory, SystemHost};
 pub use memory_rule::{InvalidMemoryRule, MemoryGate, MemoryRule};

@@ -36,7 +36,7 @@ pub use batch::{BatchError, FieldProblem, LogBatch};
 pub use config::PredictionLogConfig;
 pub use error::{LogError, ReadError};
 pub use key::PredictionKey;
-pub use log::{Ack, PredictionLog};
+pub use log::{Ack, NotFlushed, PredictionLog};
 pub use prediction::{
     ConfidenceScores, Detection, Finite, InvalidLabel, Label, NotFinite, Prediction,
 };

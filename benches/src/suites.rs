@@ -6,6 +6,7 @@ mod health;
 mod isolation;
 mod memory;
 mod predict;
+mod scrape;
 mod spare;
 mod start;
 mod worker;
@@ -34,6 +35,8 @@ pub(crate) enum Suite {
     Start,
     /// Resident memory of the server.
     Memory,
+    /// Latency and size of a scrape with 50 models and 200 workers.
+    Scrape,
     /// Latency of the liveness probe: idle, saturated, under faults, throttled.
     Health,
 }
@@ -51,6 +54,7 @@ impl Suite {
             Self::Actor => "actor: panic, and its replacement",
             Self::Start => "start: to the first answers",
             Self::Memory => "memory: of the server process",
+            Self::Scrape => "scrape: of 50 models and 200 workers",
             Self::Health => "health: latency of the liveness probe",
         }
     }
@@ -65,6 +69,7 @@ impl Suite {
             Self::Actor => actor::run(places),
             Self::Start => start::run(places),
             Self::Memory => memory::run(places),
+            Self::Scrape => scrape::run(places),
             Self::Health => health::run(places),
         }
     }

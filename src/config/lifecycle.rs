@@ -14,13 +14,13 @@ use super::units::Period;
 pub struct LifecycleConfig {
     /// How long the server goes on serving after it has said that it is not ready, so that load balancers can take it out.
     pub lame_duck: Period,
-    /// Longest time for requests in flight to be answered.
+    /// Longest time for requests in flight to be answered; new ones are refused meanwhile.
     #[schemars(extend("x-min" = "1ms"))]
     pub drain_timeout: Period,
     /// Longest time for waiting predictions to be committed.
     #[schemars(extend("x-min" = "1ms"))]
     pub flush_timeout: Period,
-    /// Longest time for the actors to stop, in the reverse of their starting order.
+    /// Longest time for the actors to stop, in the reverse of their starting order. What the flush has left of its time comes on top.
     #[schemars(extend("x-min" = "1ms"))]
     pub stop_timeout: Period,
     /// File that says why the server is no longer alive, written at that moment and emptied when it is alive again; the kubelet shows it as the container's termination message. Empty = none.

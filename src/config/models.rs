@@ -24,8 +24,8 @@ pub struct ModelsConfig {
     /// Workers per model beyond those, loaded and warm, one of which takes over at once when another is lost. Each takes as much memory as a worker that serves.
     #[schemars(range(max = 16))]
     pub spares: usize,
-    /// Threads with which one worker computes one batch. More of them shorten a single long request; more workers serve more requests.
-    #[schemars(range(min = 1, max = 256))]
+    /// Threads with which one worker computes one batch. More of them shorten a single long request; more workers serve more requests. 0 = its share of the cores that the CPU quota allows, at least 1.
+    #[schemars(range(max = 256))]
     pub threads: usize,
     /// What a worker is. `process` survives a crash of the runtime; `thread` is for comparison and takes the server down with it.
     pub isolation: Isolation,
@@ -109,6 +109,14 @@ impl ModelsConfig {
     pub fn workers_for(&self, cores: usize) -> usize {
         match self.workers {
             0 => cores.clamp(1, 4),
+            fixed => fixed,
+        }
+    }
+
+    /// Returns how many threads one worker gets where the CPU quota is worth `cores` cores.
+    pub fn threads_for(&self, cores: usize) -> usize {
+        match self.threads {
+            0 => (cores / self.workers_for(cores)).max(1),
             fixed => fixed,
         }
     }

@@ -3,16 +3,19 @@
 use impetus_supervision::ActorState;
 
 use super::descriptor::Kind::{Counter, Gauge};
-use super::descriptor::{Descriptor, Label, subject};
+use super::descriptor::{Descriptor, Label, Values, subject};
 use super::families::{Families, Family};
 use crate::http::AppState;
 
 subject! { "Actors";
     STATE = Descriptor::new("impetus_actor_state", Gauge, "0 or 1")
-        .help("1 for the state an actor is in, 0 for every other.")
+        .help("1 for the state an actor is in; the others are not there.")
         .labels(&[
             Label::actor(),
-            Label::words("state", || ActorState::ALL.map(ActorState::as_str).to_vec()),
+            Label {
+                name: "state",
+                values: Values::OneOf(|| ActorState::ALL.map(ActorState::as_str).to_vec()),
+            },
         ]);
     RESTARTS = Descriptor::new("impetus_actor_restarts_total", Counter, "restarts")
         .help("Times an actor was started anew.")
@@ -36,8 +39,8 @@ pub(super) fn expose(state: &AppState, out: &mut Families) {
     let mut mailboxes = Family::new(&MAILBOX);
     for actor in board.snapshot() {
         let name = actor.name.as_str();
-        let words = ActorState::ALL.into_iter().map(ActorState::as_str);
-        states.states(name, actor.state.as_str(), words);
+        // Actors are many, as workers are: all states of each would be a quarter of the text.
+        states.add(&[name, actor.state.as_str()], 1.0);
         restarts.count(&[name], actor.restarts);
         if let Some(age) = actor.status_age_seconds {
             ages.add(&[name], age);

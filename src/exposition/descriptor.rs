@@ -39,8 +39,10 @@ pub(super) struct Label {
 /// What a label's value can be.
 #[derive(Debug)]
 pub(super) enum Values {
-    /// One of these words.
+    /// Each of these words.
     Words(fn() -> Vec<&'static str>),
+    /// One of these words at a time.
+    OneOf(fn() -> Vec<&'static str>),
     /// The name of a model that is there.
     Model,
     /// The name of a model that is there, or `none`.
@@ -157,7 +159,7 @@ impl From<Kind> for MetricType {
 // === impl Label ===
 
 impl Label {
-    /// A label whose value is one of these words.
+    /// A label that has each of these words.
     pub(super) const fn words(name: &'static str, words: fn() -> Vec<&'static str>) -> Self {
         Self {
             name,

@@ -2,7 +2,9 @@
 //!
 //! Families are put together here and not by the `prometheus` crate's collectors: those keep their
 //! series in hash maps behind locks, for values that live on between two scrapes. These live for
-//! one, and a scrape is to read like the one before.
+//! one, and a scrape is to read like the one before. Each family is text before the next one is put
+//! together: what a large server has to say is thousands of small pieces, and they are used again
+//! while they are near.
 
 use impetus_actors::histogram::HistogramSnapshot;
 use prometheus::TextEncoder;
@@ -13,9 +15,17 @@ use prometheus::proto::{
 use super::descriptor::{Descriptor, Kind};
 use super::{Format, openmetrics};
 
-/// The metrics of one scrape.
-#[derive(Debug, Default)]
-pub(super) struct Families(Vec<MetricFamily>);
+/// Bytes with which the text begins: enough for a server with a few models.
+const ROOM: usize = 64 * 1024;
+
+/// The text of one scrape, as far as it has come.
+#[derive(Debug)]
+pub(super) struct Families {
+    format: Format,
+    text: String,
+    /// The first thing that went wrong.
+    problem: Option<prometheus::Error>,
+}
 
 /// The members of one family.
 pub(super) struct Family {
@@ -26,6 +36,15 @@ pub(super) struct Family {
 // === impl Families ===
 
 impl Families {
+    /// Begins an empty text.
+    pub(super) fn new(format: Format) -> Self {
+        Self {
+            format,
+            text: String::with_capacity(ROOM),
+            problem: None,
+        }
+    }
+
     /// Adds a metric without labels.
     pub(super) fn one(&mut self, of: &'static Descriptor, value: f64) {
         let mut family = Family::new(of);
@@ -55,14 +74,23 @@ impl Families {
         made.set_help(family.of.help.to_owned());
         made.set_field_type(MetricType::from(family.of.kind));
         made.set_metric(family.metrics);
-        self.0.push(made);
+        match self.format {
+            Format::Text => {
+                let encoded = TextEncoder::new().encode_utf8(&[made], &mut self.text);
+                self.problem = self.problem.take().or(encoded.err());
+            }
+            Format::OpenMetrics => openmetrics::encode(&made, &mut self.text),
+        }
     }
 
-    /// Makes the text.
-    pub(super) fn encode(&self, format: Format) -> prometheus::Result<String> {
-        match format {
-            Format::Text => TextEncoder::new().encode_to_string(&self.0),
-            Format::OpenMetrics => Ok(openmetrics::encode(&self.0)),
+    /// Returns the whole text.
+    pub(super) fn finish(mut self) -> prometheus::Result<String> {
+        if self.format == Format::OpenMetrics {
+            self.text.push_str(openmetrics::END);
+        }
+        match self.problem {
+            Some(problem) => Err(problem),
+            None => Ok(self.text),
         }
     }
 }

@@ -8,21 +8,16 @@
 //! Bounds of buckets are written as the older form writes them, `1` and not `1.0`, which the
 //! standard allows: the same server is the same series to a Prometheus whichever form it asks for.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
-use prometheus::proto::{Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Histogram, Metric, MetricFamily, MetricType};
 
-/// Encodes counters, gauges and histograms; other types do not occur here.
-pub(super) fn encode(families: &[MetricFamily]) -> String {
-    let mut text = String::new();
-    for family in families {
-        encode_family(family, &mut text);
-    }
-    text.push_str("# EOF\n");
-    text
-}
+/// What the text ends with.
+pub(super) const END: &str = "# EOF\n";
 
-fn encode_family(family: &MetricFamily, text: &mut String) {
+/// Appends a family of counters, gauges or histograms; other types do not occur here.
+pub(super) fn encode(family: &MetricFamily, text: &mut String) {
     let kind = family.get_field_type();
     let name = family.name();
     let (base, kind_name) = match kind {
@@ -33,8 +28,9 @@ fn encode_family(family: &MetricFamily, text: &mut String) {
     // Writing into a string cannot fail.
     let _ = writeln!(text, "# TYPE {base} {kind_name}");
     let _ = writeln!(text, "# HELP {base} {}", escape(family.help()));
+    let mut labels = String::new();
     for metric in family.get_metric() {
-        let labels = labels(metric);
+        put_labels(metric, &mut labels);
         match kind {
             MetricType::COUNTER => {
                 let value = metric.get_counter().get_value();
@@ -49,18 +45,19 @@ fn encode_family(family: &MetricFamily, text: &mut String) {
 }
 
 fn encode_histogram(text: &mut String, base: &str, labels: &str, histogram: &Histogram) {
-    let count = histogram.get_sample_count();
     let separator = if labels.is_empty() { "" } else { "," };
-    let mut bucket = |bound: &str, count: u64| {
+    for below in histogram.get_bucket() {
+        let (bound, count) = (below.upper_bound(), below.cumulative_count());
         let _ = writeln!(
             text,
             "{base}_bucket{{{labels}{separator}le=\"{bound}\"}} {count}"
         );
-    };
-    for below in histogram.get_bucket() {
-        bucket(&below.upper_bound().to_string(), below.cumulative_count());
     }
-    bucket("+Inf", count);
+    let count = histogram.get_sample_count();
+    let _ = writeln!(
+        text,
+        "{base}_bucket{{{labels}{separator}le=\"+Inf\"}} {count}"
+    );
     sample(text, (base, "_sum"), labels, histogram.get_sample_sum());
     sample(text, (base, "_count"), labels, count as f64);
 }
@@ -72,16 +69,22 @@ fn sample(text: &mut String, (base, suffix): (&str, &str), labels: &str, value: 
     };
 }
 
-fn labels(metric: &Metric) -> String {
-    let pair = |pair: &LabelPair| format!("{}=\"{}\"", pair.name(), escape(pair.value()));
-    let pairs: Vec<String> = metric.get_label().iter().map(pair).collect();
-    pairs.join(",")
+/// Writes the labels of a metric in place of another's.
+fn put_labels(metric: &Metric, labels: &mut String) {
+    labels.clear();
+    for pair in metric.get_label() {
+        let separator = if labels.is_empty() { "" } else { "," };
+        let value = escape(pair.value());
+        let _ = write!(labels, "{separator}{}=\"{value}\"", pair.name());
+    }
 }
 
-fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('\n', "\\n")
-        .replace('"', "\\\"")
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\\', '\n', '"']) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = text.replace('\\', "\\\\").replace('\n', "\\n");
+    Cow::Owned(escaped.replace('"', "\\\""))
 }
 
 #[cfg(test)]
@@ -90,6 +93,12 @@ mod tests {
     use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts};
 
     use super::*;
+
+    fn text(families: &[MetricFamily]) -> String {
+        let mut text = String::new();
+        families.iter().for_each(|family| encode(family, &mut text));
+        text + END
+    }
 
     #[test]
     fn a_counter_is_named_without_total_and_the_text_ends_with_eof() {
@@ -100,7 +109,7 @@ mod tests {
         let mut families = counter.collect();
         families.extend(gauge.collect());
         assert_eq!(
-            encode(&families),
+            text(&families),
             "# TYPE a counter\n# HELP a Says \\\"a\\\".\na_total{label=\"x\\\"\\\\\\n\"} 3\n\
              # TYPE b gauge\n# HELP b B.\nb 0.5\n# EOF\n"
         );
@@ -122,7 +131,7 @@ mod tests {
                 None => String::new(),
             };
             assert_eq!(
-                encode(&histogram.collect()),
+                text(&histogram.collect()),
                 format!(
                     "# TYPE t_seconds histogram\n# HELP t_seconds T.\n\
                      t_seconds_bucket{{{shown}le=\"0.25\"}} 1\n\

@@ -52,14 +52,14 @@ struct Figures {
     resident_bytes: u64,
     virtual_bytes: u64,
     threads: u64,
-    open_fds: Option<usize>,
+    open_fds: Option<u64>,
 }
 
-pub(super) fn expose(out: &mut Families) {
+pub(super) fn expose(now: SystemTime, out: &mut Families) {
     let mut build = Family::new(&BUILD);
     build.add(&[ARCH, OS, VERSION], 1.0);
     out.add(build);
-    out.known(&START, started_at());
+    out.known(&START, started_at(now));
     let figures = platform::figures();
     out.known(&CPU, figures.map(|figures| figures.cpu_seconds));
     out.known(
@@ -79,24 +79,30 @@ pub(super) fn expose(out: &mut Families) {
 
 /// Returns the start of the process in seconds since 1970. The system knows it by a clock that
 /// cannot be set, so it is converted once: a wall clock that is set later moves no start.
-fn started_at() -> Option<f64> {
+fn started_at(now: SystemTime) -> Option<f64> {
     static STARTED: OnceLock<Option<f64>> = OnceLock::new();
     *STARTED.get_or_init(|| {
-        let at = SystemTime::now().checked_sub(platform::age()?)?;
+        let at = now.checked_sub(platform::age()?)?;
         Some(at.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use impetus_supervision::{Clock, SystemClock};
+
     use super::*;
 
     #[test]
     fn the_start_of_the_process_lies_before_now_and_stays_where_it_is() {
-        let started = started_at().unwrap();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = SystemClock::new().wall();
+        let started = started_at(now).unwrap();
+        let since = now.duration_since(UNIX_EPOCH).unwrap();
         // Tests run for less than a day.
-        assert!((0.0..86_400.0).contains(&(now.as_secs_f64() - started)));
-        assert_eq!(started_at(), Some(started));
+        assert!((0.0..86_400.0).contains(&(since.as_secs_f64() - started)));
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(started_at(later), Some(started), "a clock that was set");
     }
 }

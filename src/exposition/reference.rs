@@ -50,15 +50,18 @@ fn push(page: &mut String, metric: &Descriptor) -> fmt::Result {
 
 fn values(label: &Label) -> String {
     match &label.values {
-        Values::Words(words) => {
-            let quoted = words().into_iter().map(|word| format!("`{word}`"));
-            quoted.collect::<Vec<_>>().join(", ")
-        }
+        Values::Words(words) => quoted(&words()),
+        Values::OneOf(words) => format!("one at a time of {}", quoted(&words())),
         Values::Model => "name of a model".to_owned(),
         Values::ModelOrNone => "name of a model, or `none`".to_owned(),
         Values::Actor => "name of an actor".to_owned(),
         Values::Constant(what) => (*what).to_owned(),
     }
+}
+
+fn quoted(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    quoted.join(", ")
 }
 
 fn present(present: Present) -> &'static str {
@@ -82,7 +85,7 @@ fn bound(metric: &Descriptor) -> String {
             Values::Model => factors.push("*M*".to_owned()),
             Values::ModelOrNone => factors.push("(*M* + 1)".to_owned()),
             Values::Actor => factors.push("*A*".to_owned()),
-            Values::Constant(_) => {}
+            Values::OneOf(_) | Values::Constant(_) => {}
         }
     }
     if count > 1 || factors.is_empty() {

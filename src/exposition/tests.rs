@@ -230,7 +230,7 @@ fn every_value_of_a_label_is_one_that_its_description_names() {
         for (label, (shown, value)) in of.labels.iter().zip(own) {
             assert_eq!(label.name, *shown, "{name}");
             let is_known = match &label.values {
-                Values::Words(words) => words().contains(value),
+                Values::Words(words) | Values::OneOf(words) => words().contains(value),
                 Values::Model => ["a", "b"].contains(value),
                 Values::ModelOrNone => ["a", "b", "none"].contains(value),
                 Values::Actor => world

@@ -10,6 +10,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::Course;
 use super::facts::{Exhibits, Facts};
 use super::fold::{self, Readiness, Rules};
 use super::score::{self, Component, Grade};
@@ -68,6 +69,7 @@ pub struct StatusBody {
     health: HealthBody,
     score: u8,
     phase: &'static str,
+    lifecycle: Course,
     drained: bool,
     healing: HealingBody,
     components: BTreeMap<&'static str, Component>,
@@ -168,6 +170,7 @@ pub fn status(facts: &Facts, frame: &Frame<'_>, exhibits: Exhibits) -> StatusBod
         health: health_of(facts, frame, overall.grade),
         score: overall.score,
         phase: facts.phase.as_str(),
+        lifecycle: exhibits.lifecycle,
         drained: facts.drained,
         healing: HealingBody::from(facts.healing_paused),
         components: overall.components.into_iter().collect(),

@@ -10,7 +10,7 @@ use impetus_actors::serving::memory::MemoryFigures;
 use impetus_supervision::StatusNode;
 use serde_json::Value;
 
-use super::Phase;
+use super::{Course, Phase};
 
 /// The facts.
 #[derive(Debug, Clone)]
@@ -117,6 +117,8 @@ pub struct Exhibits {
     pub actors: Vec<StatusNode>,
     /// How the last run ended.
     pub previous_run: Option<Value>,
+    /// Where the process is between its start and its end.
+    pub lifecycle: Course,
 }
 
 // === impl ModelFacts ===

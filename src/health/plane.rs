@@ -242,6 +242,7 @@ impl HealthPlane {
                 .map(|board| StatusNode::nest(board.snapshot()))
                 .unwrap_or_default(),
             previous_run: self.sources.previous_run.clone(),
+            lifecycle: self.sources.lifecycle.course(),
         };
         body::status(&self.facts(), &self.frame(), exhibits)
     }
@@ -323,6 +324,16 @@ impl HealthPlane {
     pub fn turn_gates(&self) {
         let _ = self.inference_error_rate();
         let _ = self.logging_error_rate();
+    }
+
+    /// Returns the steps of the end so far, as the record of the run keeps them.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Value> {
+        let course = self.sources.lifecycle.course();
+        let steps = course.steps.iter();
+        steps
+            .map(|step| serde_json::to_value(step).unwrap_or(Value::Null))
+            .collect()
     }
 
     /// Returns the unhealthy evaluations in a row.

@@ -33,6 +33,7 @@ use tracing::{debug, error, warn};
 use super::server::DISCONNECT_WITHIN;
 use super::{Closed, Traffic};
 use crate::config::HttpConfig;
+use crate::health::{Lifecycle, Phase};
 
 /// How often a worker looks at its connections.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -49,6 +50,8 @@ pub(super) struct Client {
     turn: Cell<Turn>,
     /// Whether the request has a body whose end is not known and has not been seen.
     unread: Cell<bool>,
+    /// Whether it has connected only when no new work was taken any more.
+    late: bool,
 }
 
 /// Whose turn it is, and since when if it is the client's.
@@ -78,6 +81,7 @@ pub(super) struct Lookout(JoinHandle<()>);
 /// Returns what is to be done with each connection as it comes.
 pub(super) fn greeter(
     http: &HttpConfig,
+    lifecycle: Arc<Lifecycle>,
 ) -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static {
     let half_open_after = http.half_open_timeout.get();
     move |stream, data| {
@@ -85,7 +89,8 @@ pub(super) fn greeter(
             error!("a connection is no tcp stream, its client is not watched");
             return;
         };
-        match Client::greet(stream, half_open_after) {
+        let late = lifecycle.phase() >= Phase::Draining;
+        match Client::greet(stream, half_open_after, late) {
             Ok(client) => {
                 data.insert(client);
             }
@@ -100,12 +105,13 @@ pub(super) fn greeter(
 // === impl Client ===
 
 impl Client {
-    fn greet(stream: &TcpStream, half_open_after: Duration) -> io::Result<Rc<Self>> {
+    fn greet(stream: &TcpStream, half_open_after: Duration, late: bool) -> io::Result<Rc<Self>> {
         half_open::find(stream, half_open_after)?;
         let client = Rc::new(Self {
             socket: stream.as_fd().try_clone_to_owned()?,
             turn: Cell::new(Turn::Asking(Instant::now())),
             unread: Cell::new(false),
+            late,
         });
         CLIENTS.with_borrow_mut(|clients| clients.push(Rc::downgrade(&client)));
         Ok(client)
@@ -114,6 +120,11 @@ impl Client {
     /// Returns the client that sent a request.
     pub(super) fn of(request: &HttpRequest) -> Option<Rc<Self>> {
         request.conn_data::<Rc<Self>>().cloned()
+    }
+
+    /// Tells whether it has connected only when no new work was taken any more.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
     }
 
     /// Notes that it has sent the head of a request, and whether its body comes in chunks: actix

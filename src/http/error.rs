@@ -56,6 +56,13 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
+    /// The server is ending and takes no new work.
+    pub fn ending() -> Self {
+        let message = "the server is ending and takes no new work; another one does";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message)
+            .retry_after(Duration::from_secs(1))
+    }
+
     /// There is no actor of that name.
     pub fn unknown_actor(name: &str) -> Self {
         let message = format!("there is no actor named {name:?}; /api/health/status lists them");

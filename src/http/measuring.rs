@@ -5,7 +5,7 @@
 
 use std::cell::OnceCell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -16,11 +16,13 @@ use actix_web::{Error, HttpMessage, HttpRequest, web};
 use impetus_actors::serving::{AnswerClass, ServedModel};
 use tracing::{debug, info};
 
+use super::error::ApiError;
+use super::request::is_late;
 use super::{AppState, Endpoint};
 
 /// What is known of a request while it is answered; kept among the request's extensions.
 #[derive(Debug)]
-pub(super) struct About {
+pub struct About {
     id: HeaderValue,
     model: OnceCell<Arc<ServedModel>>,
 }
@@ -29,19 +31,27 @@ pub(super) struct About {
 /// has gone.
 struct Measured {
     request: HttpRequest,
+    state: Option<web::Data<AppState>>,
     endpoint: Endpoint,
     began: Instant,
     answered: bool,
 }
 
 /// Measures the requests to an endpoint, and counts those that are work.
-pub(super) async fn measure(
+///
+/// # Errors
+/// As whatever comes next.
+pub async fn measure(
     endpoint: Endpoint,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let measured = Measured::begin(endpoint, request.request());
-    let response = next.call(request).await;
+    let response = if endpoint.is_work() && is_late(&request) {
+        Err(ApiError::ending().into())
+    } else {
+        next.call(request).await
+    };
     let status = match &response {
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
@@ -54,7 +64,8 @@ pub(super) async fn measure(
 
 impl About {
     /// Begins what is known of a request with its id.
-    pub(super) fn new(id: HeaderValue) -> Self {
+    #[must_use]
+    pub fn new(id: HeaderValue) -> Self {
         Self {
             id,
             model: OnceCell::new(),
@@ -69,7 +80,7 @@ impl About {
     }
 
     /// Notes for which model a request is. What comes second changes nothing.
-    pub(super) fn is_for(request: &HttpRequest, model: &Arc<ServedModel>) {
+    pub fn is_for(request: &HttpRequest, model: &Arc<ServedModel>) {
         if let Some(about) = request.extensions().get::<Self>() {
             let _ = about.model.set(Arc::clone(model));
         }
@@ -80,26 +91,28 @@ impl About {
 
 impl Measured {
     fn begin(endpoint: Endpoint, request: &HttpRequest) -> Self {
-        let measured = Self {
+        let state = request.app_data::<web::Data<AppState>>().cloned();
+        if let Some(state) = state.as_ref().filter(|_| endpoint.is_work()) {
+            state.traffic.count_work();
+        }
+        Self {
             request: request.clone(),
+            state,
             endpoint,
             began: Instant::now(),
             answered: false,
-        };
-        if let Some(state) = measured.state().filter(|_| endpoint.is_work()) {
-            state.traffic.count_work();
         }
-        measured
     }
 
     fn answered(mut self, status: StatusCode) {
         self.answered = true;
-        self.record(class(status));
+        let took = self.began.elapsed();
+        self.record(class(status), took);
         if !self.endpoint.is_work() {
             return;
         }
-        if let Some(state) = self.state().filter(|_| status.is_success()) {
-            state.outcomes.took(self.began.elapsed());
+        if let Some(state) = self.state.as_ref().filter(|_| status.is_success()) {
+            state.outcomes.took(took);
         }
         let (method, path) = (self.request.method(), self.request.path());
         let status = status.as_u16();
@@ -110,29 +123,21 @@ impl Measured {
         }
     }
 
-    fn record(&self, class: AnswerClass) {
-        let took = self.began.elapsed();
+    fn record(&self, class: AnswerClass, took: Duration) {
         let extensions = self.request.extensions();
-        let model = extensions
-            .get::<About>()
-            .and_then(|about| about.model.get());
-        match (model, self.state()) {
+        let about = extensions.get::<About>();
+        match (about.and_then(|about| about.model.get()), &self.state) {
             (Some(model), _) => model.answers().record(class, took),
             (None, Some(state)) => state.traffic.times(self.endpoint).record(class, took),
             (None, None) => {}
         }
-    }
-
-    fn state(&self) -> Option<&AppState> {
-        let state = self.request.app_data::<web::Data<AppState>>()?;
-        Some(state)
     }
 }
 
 impl Drop for Measured {
     fn drop(&mut self) {
         if !self.answered {
-            self.record(AnswerClass::ClientFault);
+            self.record(AnswerClass::ClientFault, self.began.elapsed());
         }
     }
 }

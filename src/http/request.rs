@@ -31,7 +31,11 @@ pub(super) async fn every(
     let id = request_id(request.headers().get(&REQUEST_ID));
     request.extensions_mut().insert(About::new(id.clone()));
     let state = request.app_data::<web::Data<AppState>>().cloned();
-    let in_flight = state.as_ref().map(|state| state.traffic.enter());
+    // Who is late is refused, and holds up nothing.
+    let in_flight = state
+        .as_ref()
+        .filter(|_| !is_late(&request))
+        .map(|state| state.traffic.enter());
     let (client, answered) = answer(request, next, id).await;
     let mut response = answered?;
     if state.is_some_and(|state| state.lifecycle.phase() != Phase::Serving) {
@@ -80,6 +84,12 @@ async fn answer<B: MessageBody + 'static>(
         }
     };
     (client, answered)
+}
+
+/// Tells whether a request came on a connection that was made only when the server took no new work
+/// any more. One that comes on an older connection is answered: its client could not know.
+pub(super) fn is_late(request: &ServiceRequest) -> bool {
+    Client::of(request.request()).is_some_and(|client| client.is_late())
 }
 
 /// Takes the caller's id over when it is well-formed, and makes one up otherwise.

@@ -17,6 +17,9 @@ use super::{AppState, Endpoint, error::ApiError, health_routes, request, work_ro
 const HEALTH_BODY: usize = 4096;
 /// Connections the health port holds at a time.
 const HEALTH_CONNECTIONS: usize = 256;
+/// Threads on which one request worker has pictures decoded: there are as many workers as cores, and
+/// a large picture is not to hold up the small one behind it.
+const DECODERS: usize = 2;
 /// How long a client may take to close its side.
 pub(super) const DISCONNECT_WITHIN: Duration = Duration::from_secs(1);
 
@@ -27,6 +30,7 @@ pub(super) const DISCONNECT_WITHIN: Duration = Duration::from_secs(1);
 pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io::Result<Server> {
     let http = state.config.http.clone();
     let edge = Arc::clone(&state.plane.sources().edge);
+    let lifecycle = Arc::clone(&state.lifecycle);
     let data = web::Data::new(state);
     let limits = http.clone();
     let server = HttpServer::new(move || {
@@ -44,7 +48,7 @@ pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io
             })))
     });
     Ok(server
-        .on_connect(greeter(&http))
+        .on_connect(greeter(&http, lifecycle))
         .disable_signals()
         // Who has closed its side waits for no answer: what is computed for it is given up.
         .h1_allow_half_closed(false)
@@ -53,6 +57,7 @@ pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io
         .client_disconnect_timeout(DISCONNECT_WITHIN)
         .shutdown_timeout(1)
         .workers(workers)
+        .worker_max_blocking_threads(DECODERS)
         .backlog(http.backlog)
         .max_connections((http.max_connections / workers.max(1)).max(1))
         .listen(listener)?
@@ -65,6 +70,7 @@ pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io
 /// The socket cannot be used.
 pub fn health_server(state: AppState, listener: TcpListener) -> io::Result<Server> {
     let http = state.config.http.clone();
+    let lifecycle = Arc::clone(&state.lifecycle);
     let data = web::Data::new(state);
     let limits = http.clone();
     let server = HttpServer::new(move || {
@@ -77,7 +83,7 @@ pub fn health_server(state: AppState, listener: TcpListener) -> io::Result<Serve
             .default_service(web::to(not_found))
     });
     Ok(server
-        .on_connect(greeter(&http))
+        .on_connect(greeter(&http, lifecycle))
         .disable_signals()
         .keep_alive(http.keep_alive.get())
         .client_request_timeout(http.client_header_timeout.get())

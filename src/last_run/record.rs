@@ -7,6 +7,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{EVENTS_KEPT, RunState};
+use crate::health::Outcome;
 
 /// Bytes that all events of a record may have together.
 const EVENTS_BYTES: usize = 256 * 1024;
@@ -30,6 +31,8 @@ pub(super) struct Record {
     health: Option<String>,
     #[serde(default)]
     events: Vec<Value>,
+    #[serde(default)]
+    steps: Vec<Value>,
 }
 
 /// How the run before this one went.
@@ -52,6 +55,8 @@ pub struct PreviousRun {
     pub health: Option<String>,
     /// Its last events, newest last.
     pub events: Vec<Value>,
+    /// The steps of its end, as far as it came.
+    pub steps: Vec<Value>,
 }
 
 // === impl Record ===
@@ -70,6 +75,7 @@ impl Record {
             verdict: None,
             health: None,
             events: Vec::new(),
+            steps: Vec::new(),
         }
     }
 
@@ -78,6 +84,7 @@ impl Record {
         let surplus = state.events.len() - newest(&state.events);
         self.events = state.events.split_off(surplus);
         self.health = state.health;
+        self.steps = state.steps;
     }
 
     /// Takes over a verdict, or takes it back.
@@ -102,7 +109,10 @@ impl From<Record> for PreviousRun {
         let reason = match (record.reason, record.verdict) {
             (Some(reason), _) => reason,
             (None, Some(verdict)) => format!("{verdict}; then ended without a word"),
-            (None, None) => "ended without a word (killed or power lost)".to_owned(),
+            (None, None) => match under_way(&record.steps) {
+                Some(step) => format!("ended without a word while {step} (killed or power lost)"),
+                None => "ended without a word (killed or power lost)".to_owned(),
+            },
         };
         Self {
             version: record.version,
@@ -112,8 +122,16 @@ impl From<Record> for PreviousRun {
             reason,
             health: record.health,
             events: record.events,
+            steps: record.steps,
         }
     }
+}
+
+/// Returns the name of the step of the end that was under way.
+fn under_way(steps: &[Value]) -> Option<&str> {
+    let last = steps.last()?;
+    let runs = last["outcome"] == Outcome::Running.as_str();
+    last["step"].as_str().filter(|_| runs)
 }
 
 /// Returns how many of the newest events the file may hold, by number and by bytes.

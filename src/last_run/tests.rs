@@ -40,6 +40,7 @@ fn state(events: impl IntoIterator<Item = u32>) -> RunState {
     RunState {
         health: Some("healthy".to_owned()),
         events: events.into_iter().map(|n| json!({"n": n})).collect(),
+        steps: Vec::new(),
     }
 }
 
@@ -74,7 +75,8 @@ fn an_orderly_end_is_found_with_its_reason_and_events() {
         {
           "n": 2
         }
-      ]
+      ],
+      "steps": []
     }
     "#);
 }
@@ -94,6 +96,26 @@ fn a_run_that_was_killed_is_found_without_an_end() {
     assert_eq!(previous.ended_at, None);
     assert_eq!(previous.events, [json!({"n": 7})]);
     assert!(previous.last_seen_at > previous.started_at);
+}
+
+#[test]
+fn a_run_that_was_killed_while_it_ended_is_found_with_the_step_it_was_in() {
+    let dir = TempDir::new().unwrap();
+    let (mut writer, _) = begin(dir.path());
+    let mut ending = state([]);
+    ending.steps = vec![
+        json!({"step": "lame_duck", "outcome": "done", "seconds": 10.0}),
+        json!({"step": "draining", "outcome": "running", "seconds": 0.1}),
+    ];
+    writer.write(Some(ending.clone()), None);
+    drop(writer);
+
+    let previous = begin(dir.path()).1.expect("a run before this one");
+    assert_eq!(
+        previous.reason,
+        "ended without a word while draining (killed or power lost)"
+    );
+    assert_eq!(previous.steps, ending.steps);
 }
 
 #[test]

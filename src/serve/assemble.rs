@@ -26,6 +26,7 @@ use impetus_supervision::{
 use serde_json::Value;
 use tracing::{error, warn};
 
+use super::allowance::Threads;
 use super::settings;
 use crate::cli::WorkerArgs;
 use crate::config::{Config, Isolation, SearchPlaces, resolve_runtime_library};
@@ -54,6 +55,7 @@ pub(super) struct Given {
     pub(super) previous_run: Option<Value>,
     pub(super) disk: Arc<DataDisk>,
     pub(super) host: Option<Host>,
+    pub(super) threads: Threads,
 }
 
 /// What runs workers, and with which library.
@@ -70,11 +72,7 @@ struct Shared {
     catalog: Arc<Catalog>,
     commons: Arc<Commons>,
     memory: Arc<MemoryGuard>,
-}
-
-/// Returns how many cores the process may use, a CPU quota included.
-pub(super) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    cores: usize,
 }
 
 /// Puts everything together; nothing runs yet.
@@ -86,6 +84,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         previous_run,
         disk,
         host,
+        threads,
     } = given;
     let config = &config;
     let healing = Healing::new(Arc::clone(&clock));
@@ -102,6 +101,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
             healing: healing.clone(),
         }),
         memory: Arc::new(MemoryGuard::new(settings::memory(config))),
+        cores: threads.cores,
         clock,
     };
     let mut root = SupervisorSpec::new("root").strategy(Strategy::OneForOne);
@@ -124,7 +124,6 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
             root = root.child(child);
         }
     }
-    let workers = config.http.workers_for(cores());
     let lifecycle = Arc::new(Lifecycle::default());
     let plane = Arc::new(HealthPlane::new(
         began,
@@ -133,7 +132,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
             clock: Arc::clone(&shared.clock),
             board: Arc::clone(&shared.board),
             pulse: shared.pulse,
-            edge: Arc::new(EdgeStamps::new(workers)),
+            edge: Arc::new(EdgeStamps::new(threads.http)),
             lifecycle: Arc::clone(&lifecycle),
             drain: Arc::new(OperatorDrain::default()),
             healing: healing.clone(),
@@ -190,7 +189,7 @@ fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[Child
         settings: LoaderSettings {
             dir: config.models.dir.clone(),
             required: config.models.required.clone(),
-            limits: settings::serving(config, cores()),
+            limits: settings::serving(config, shared.cores),
             intensity: settings::intensity(config)?,
             backoff,
             cool_down: config.supervision.cool_down.get(),
@@ -198,7 +197,7 @@ fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[Child
         shop: Arc::new(Workshop {
             host: host.host,
             catalog: Arc::clone(&shared.catalog),
-            settings: settings::worker(config, host.library),
+            settings: settings::worker(config, host.library, shared.cores),
             memory: Arc::clone(&shared.memory),
             out_of_memory: OutOfMemory::default(),
             forensics: settings::forensics(config)?,

@@ -76,11 +76,11 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
 }
 
 /// Returns what every worker is started with.
-pub(super) fn worker(config: &Config, library: PathBuf) -> WorkerSettings {
+pub(super) fn worker(config: &Config, library: PathBuf, cores: usize) -> WorkerSettings {
     let models = &config.models;
     WorkerSettings {
         runtime: library,
-        threads: models.threads,
+        threads: models.threads_for(cores),
         load_timeout: models.load_timeout.get(),
         warm_up_timeout: models.warm_up_timeout.get(),
         self_check_every: models.self_check_every.get(),

@@ -91,7 +91,7 @@ fn every_default_lies_within_its_bounds_and_keeps_every_rule() {
 fn a_configuration_made_in_code_is_held_to_the_same_bounds() {
     let mut config = Config::default();
     config.supervision.jitter = f64::NAN;
-    config.models.threads = 0;
+    config.models.threads = 257;
     let violations = config.validate().expect_err("two bounds are broken");
     let keys: Vec<&str> = violations
         .iter()

@@ -2,7 +2,7 @@
 //! and leaves nothing behind.
 
 mod answers;
-mod raw;
+pub mod raw;
 
 use rustix::process::Signal;
 

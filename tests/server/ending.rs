@@ -1,5 +1,8 @@
 //! How a server ends: when it is asked to, when it is asked twice, and when nobody asks.
 
+mod moments;
+mod steps;
+
 use std::fs;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -281,7 +284,7 @@ fn a_server_whose_root_is_blocked_ends_at_its_deadline_and_its_workers_with_it()
 enum Failure {
     /// With an answer that is not the right one.
     Wrong(String),
-    /// Without one, and this is what the health port said then.
+    /// With none, or with one that says so; and this is what the health port said then.
     Refused { phase: String },
 }
 
@@ -290,6 +293,11 @@ fn send_until_refused(server: &Server, answered: &AtomicUsize) -> Failure {
     let agent = new_agent();
     for sample in load::requests().iter().cycle() {
         match load::send(&agent, server, sample) {
+            Ok(answer) if answer.status == 503 && answer.json()["code"] == "draining" => {
+                return Failure::Refused {
+                    phase: phase(&agent, server),
+                };
+            }
             Ok(answer) => match load::complaint(sample, &answer) {
                 None => answered.fetch_add(1, Ordering::SeqCst),
                 Some(complaint) => return Failure::Wrong(complaint),
@@ -316,7 +324,7 @@ fn phase(agent: &ureq::Agent, server: &Server) -> String {
         .to_owned()
 }
 
-fn last_run(server: &Server) -> Value {
+pub fn last_run(server: &Server) -> Value {
     let text = fs::read_to_string(server.dir.path().join("data/last-run.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }

@@ -6,6 +6,8 @@
 pub mod corrupt;
 pub mod database;
 pub mod disks;
+#[cfg(target_os = "linux")]
+pub mod groups;
 pub mod killers;
 pub mod load;
 pub mod processes;

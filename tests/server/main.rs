@@ -13,6 +13,8 @@
 
 mod actors;
 mod admin;
+#[cfg(target_os = "linux")]
+mod clock;
 mod contract;
 mod database;
 mod durability;
@@ -25,6 +27,8 @@ mod grpc_health;
 mod harness;
 mod healing;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod limits;
 mod liveness;
 mod metrics;
 mod models;
@@ -32,6 +36,8 @@ mod models;
 mod pid1;
 mod predict;
 mod roles;
+#[cfg(target_os = "linux")]
+mod rolling;
 mod seeds;
 mod starting;
 mod verdict;

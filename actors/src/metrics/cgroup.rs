@@ -41,8 +41,8 @@ pub(crate) struct GroupMemory {
 pub(crate) struct GroupCpu {
     /// The quota, in cores.
     pub(crate) cores: f64,
-    /// Time used so far, in nanoseconds.
-    pub(crate) used_nanos: u64,
+    /// Time used so far, in nanoseconds; `None` where nobody counts it for this group.
+    pub(crate) used_nanos: Option<u64>,
     /// The group that sets the quota; usage of another group is no continuation of this one's.
     pub(crate) group: PathBuf,
     pub(crate) source: Source,
@@ -132,13 +132,23 @@ impl Cgroups {
         }))
     }
 
-    fn read_cpu_usage(&self, quota: &Hierarchy, group: &Path) -> Result<u64, ResourceError> {
+    /// The first version may account in a hierarchy of its own, in which this group need not exist.
+    fn read_cpu_usage(
+        &self,
+        quota: &Hierarchy,
+        group: &Path,
+    ) -> Result<Option<u64>, ResourceError> {
         if quota.unified {
             let micros = read_field(&quota.directory(group).join("cpu.stat"), "usage_usec")?;
-            return Ok(micros.saturating_mul(1_000));
+            return Ok(Some(micros.saturating_mul(1_000)));
         }
         let accounting = self.cpu_accounting.as_ref().unwrap_or(quota);
-        read_number(&accounting.directory(group).join("cpuacct.usage"))
+        let file = accounting.directory(group).join("cpuacct.usage");
+        let Some(text) = read_optional(&file)? else {
+            return Ok(None);
+        };
+        let used = text.trim().parse();
+        used.map(Some).map_err(|_| not_understood(&file, &text))
     }
 }
 

@@ -73,7 +73,7 @@ impl ResourceProbe {
         let percent = last.and_then(|(then, last)| {
             let elapsed = now.checked_sub(then).filter(|elapsed| !elapsed.is_zero())?;
             let is_continuation = last.group == group.group && last.source == group.source;
-            let used = group.used_nanos.checked_sub(last.used_nanos)?;
+            let used = group.used_nanos?.checked_sub(last.used_nanos?)?;
             let possible = elapsed.as_nanos() as f64 * cores;
             is_continuation.then(|| percent_of(used as f64, possible))
         });

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use impetus_supervision::{ActorRef, AskError};
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::batch::LogBatch;
@@ -32,11 +33,21 @@ pub struct Ack {
     pub logged: usize,
 }
 
+/// Batches that had not been dealt with when the time for it was over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{batches} batches of predictions have not been committed")]
+pub struct NotFlushed {
+    /// How many there were.
+    pub batches: usize,
+}
+
 /// Memory for batches that wait. An inbox counts messages, and a message can be large.
 #[derive(Clone, Debug)]
 struct Room {
     taken: Arc<AtomicUsize>,
     limit: usize,
+    /// How many batches there are in it.
+    batches: Arc<watch::Sender<usize>>,
 }
 
 /// A part of the room, given back when the batch has been dealt with.
@@ -55,10 +66,7 @@ impl PredictionLog {
         status: Arc<PredictionLogStatus>,
         room_bytes: usize,
     ) -> Self {
-        let room = Room {
-            taken: Arc::default(),
-            limit: room_bytes,
-        };
+        let room = Room::new(room_bytes);
         Self {
             writer,
             reader,
@@ -94,6 +102,27 @@ impl PredictionLog {
             .await
             .unwrap_or(Err(LogError::TimedOut { within }))?;
         Ok(ack)
+    }
+
+    /// Returns how many batches wait for their commit, the ones it is tried with included.
+    pub fn waiting(&self) -> usize {
+        *self.room.batches.borrow()
+    }
+
+    /// Waits until no batch waits any more: each has been committed, or its sender told why not.
+    ///
+    /// # Errors
+    /// Some wait still when the time is over.
+    pub async fn flush(&self, within: Duration) -> Result<(), NotFlushed> {
+        let mut batches = self.room.batches.subscribe();
+        let emptied = timeout(within, batches.wait_for(|batches| *batches == 0)).await;
+        match emptied {
+            // The sender lives in the room, which `self` keeps.
+            Ok(_) => Ok(()),
+            Err(_) => Err(NotFlushed {
+                batches: self.waiting(),
+            }),
+        }
     }
 
     /// Returns one page of predictions, the newest first.
@@ -140,6 +169,14 @@ impl PredictionLog {
 // === impl Room ===
 
 impl Room {
+    fn new(limit: usize) -> Self {
+        Self {
+            taken: Arc::default(),
+            limit,
+            batches: Arc::new(watch::Sender::new(0)),
+        }
+    }
+
     /// Takes a part of the room; a batch larger than all of it is let in when it is alone.
     fn take(&self, bytes: usize) -> Option<RoomTaken> {
         let take = |taken: usize| {
@@ -149,6 +186,7 @@ impl Room {
         self.taken
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
             .ok()?;
+        self.batches.send_modify(|batches| *batches += 1);
         Some(RoomTaken {
             room: self.clone(),
             bytes,
@@ -159,6 +197,9 @@ impl Room {
 impl Drop for RoomTaken {
     fn drop(&mut self) {
         self.room.taken.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.room
+            .batches
+            .send_modify(|batches| *batches = batches.saturating_sub(1));
     }
 }
 
@@ -168,10 +209,7 @@ mod tests {
 
     #[test]
     fn room_is_bounded_and_given_back() {
-        let room = Room {
-            taken: Arc::default(),
-            limit: 100,
-        };
+        let room = Room::new(100);
         let first = room.take(60).expect("there is room");
         assert!(room.take(60).is_none());
         let second = room.take(40).expect("there is just enough");
@@ -180,5 +218,6 @@ mod tests {
             room.take(1_000).is_some(),
             "a large batch is let in when it is alone"
         );
+        assert_eq!(*room.batches.borrow(), 0);
     }
 }

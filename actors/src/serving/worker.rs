@@ -156,7 +156,12 @@ impl ModelWorker {
             generation: self.generation,
             step: &step,
         };
-        match opening.open().await {
+        let opened = tokio::select! {
+            opened = opening.open() => opened,
+            // A load may take minutes. What has been opened so far ends as it is dropped.
+            () = ctx.stop_asked() => return Ok(()),
+        };
+        match opened {
             Ok(opened) => self.serve(ctx, opened, Some(began.elapsed())),
             Err(failed) => Err(self.never_served(failed).await),
         }

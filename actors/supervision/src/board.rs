@@ -5,7 +5,7 @@
 //! fence; an actor that is silent beyond its time to live, and not inside a deadline it declared, reads as
 //! `unknown`, which is computed at reading and so cannot be forgotten.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -389,12 +389,13 @@ impl std::fmt::Debug for StatusBoard {
 /// Puts each status right before those listed under it; one whose parent is unknown counts as a root.
 fn in_tree_order(statuses: Vec<ActorStatus>) -> Vec<ActorStatus> {
     let mut places: HashMap<ActorId, Vec<usize>> = HashMap::new();
+    let names: HashSet<&ActorId> = statuses.iter().map(|status| &status.name).collect();
     let mut roots = Vec::new();
     for (place, status) in statuses.iter().enumerate() {
         let parent = status
             .parent
             .as_ref()
-            .filter(|parent| statuses.iter().any(|other| &other.name == *parent));
+            .filter(|parent| names.contains(parent));
         match parent {
             Some(parent) => places.entry(parent.clone()).or_default().push(place),
             None => roots.push(place),

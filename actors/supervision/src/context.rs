@@ -391,6 +391,44 @@ impl<A: Actor> Context<A> {
         self.end(ExitReason::Normal);
     }
 
+    /// Waits until the actor is asked to stop. The future may outlive the borrow of the context.
+    ///
+    /// Between two messages the runtime looks by itself. This is for a start, or a message, that takes long and can be
+    /// given up: a supervisor that stops would otherwise wait for it, and abandon it at its deadline.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use impetus_supervision::{Actor, ActorError, ChildSpec, Context, Message, SupervisorSpec, TestExecutor};
+    /// # #[derive(Debug)]
+    /// # enum Never {}
+    /// # impl Message for Never {}
+    /// # struct Loader;
+    /// # impl Actor for Loader {
+    /// #     type Msg = Never;
+    /// #     async fn handle(&mut self, never: Never, _: &mut Context<Self>) -> Result<(), ActorError> {
+    /// #         match never {}
+    /// #     }
+    /// async fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+    ///     ctx.progress("load", Duration::from_secs(600));
+    ///     tokio::select! {
+    ///         () = std::future::pending() => {}
+    ///         () = ctx.stop_asked() => {}
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # let (spec, _) = ChildSpec::actor("loader", |_| Loader);
+    /// # let executor = TestExecutor::new();
+    /// # let running = executor.system().start(SupervisorSpec::new("root").child(spec))?;
+    /// # executor.settle();
+    /// let report = executor.run_until(running.stop(Duration::from_secs(5)));
+    /// assert!(report.clean, "the load was given up");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stop_asked(&self) -> impl Future<Output = ()> + use<A> {
+        self.link().until_stop_asked()
+    }
+
     /// Says that the end which follows is not this actor's doing: it is restarted at once, and the end counts neither
     /// towards its restart intensity nor towards its backoff.
     ///

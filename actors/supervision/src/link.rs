@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::board::Entry;
 use crate::executor::Incarnation;
 use crate::fence::Fence;
@@ -26,7 +28,7 @@ pub(crate) struct Link {
     progress: Mutex<Option<Progress>>,
     stage: AtomicU8,
     turns: AtomicU64,
-    stop_asked: AtomicBool,
+    stop_asked: watch::Sender<bool>,
     /// Whether the end of the incarnation is not its own doing.
     excused: AtomicBool,
     exit: Mutex<Option<ExitReason>>,
@@ -82,7 +84,7 @@ impl Link {
             progress: Mutex::new(None),
             stage: AtomicU8::new(Stage::Launched as u8),
             turns: AtomicU64::new(0),
-            stop_asked: AtomicBool::new(false),
+            stop_asked: watch::Sender::new(false),
             excused: AtomicBool::new(false),
             exit: Mutex::new(None),
             remains: Arc::default(),
@@ -192,12 +194,21 @@ impl Link {
     // What the supervisor does.
 
     pub(crate) fn ask_to_stop(&self) {
-        self.stop_asked.store(true, Ordering::SeqCst);
+        self.stop_asked.send_replace(true);
         self.entry.mailbox().nudge();
     }
 
     pub(crate) fn stop_asked(&self) -> bool {
-        self.stop_asked.load(Ordering::SeqCst)
+        *self.stop_asked.borrow()
+    }
+
+    /// Waits until the incarnation is asked to stop.
+    pub(crate) fn until_stop_asked(&self) -> impl Future<Output = ()> + use<> {
+        let mut asked = self.stop_asked.subscribe();
+        async move {
+            // Without its link nobody can ask any more, and the incarnation is over.
+            let _ = asked.wait_for(|asked| *asked).await;
+        }
     }
 
     /// Drops the incarnation's task, and leaves it to the guard to say so.

@@ -7,7 +7,7 @@
 use owo_colors::Style;
 use serde_json::Value;
 
-use super::report::{Model, Report};
+use super::report::{Model, Report, Step};
 use super::table::{Align, Cell, Table, flow};
 use super::tree;
 use super::words::{ago, bad, faint, good, mebibytes, one_line, scalar, state, warning};
@@ -98,6 +98,19 @@ fn verdict(report: &Report, width: Option<usize>) -> String {
             let line = format!("previous run ended{when}: {reason}");
             text.push_str(&flow(&[Cell::new(line, faint())], None));
         }
+        // Of an end in which all went well, its reason says enough.
+        let went_wrong = run.steps.iter().filter(|step| !step.went_well());
+        for line in went_wrong.map(in_words) {
+            text.push_str(&flow(&[Cell::new(format!("  {line}"), faint())], None));
+        }
+    }
+    if let Some(lifecycle) = &report.lifecycle {
+        for step in &lifecycle.steps {
+            let left = lifecycle.left_seconds.filter(|_| step.is_under_way());
+            let left = left.map(|left| format!(", {} left", ago(left)));
+            let line = format!("! end: {}{}", in_words(step), left.unwrap_or_default());
+            text.push_str(&flow(&[Cell::new(line, warning())], None));
+        }
     }
     for (reason, style) in reasons(report) {
         let line = format!("! {}", one_line(&reason));
@@ -108,6 +121,26 @@ fn verdict(report: &Report, width: Option<usize>) -> String {
     }
     text.push_str(&flow(&headline(report), width));
     text
+}
+
+/// Says how a step of the end went.
+fn in_words(step: &Step) -> String {
+    let name = one_line(&step.step.replace('_', " "));
+    let outcome = one_line(&step.outcome.replace('_', " "));
+    let detail = step.detail.as_deref().map(one_line);
+    let took = step.seconds.map(|seconds| {
+        format!(
+            " {} {}",
+            if step.is_under_way() { "for" } else { "after" },
+            ago(seconds)
+        )
+    });
+    let detail = detail.map(|detail| format!(" ({detail})"));
+    format!(
+        "{name} {outcome}{}{}",
+        took.unwrap_or_default(),
+        detail.unwrap_or_default()
+    )
 }
 
 /// Returns what an operator has switched and not switched back.

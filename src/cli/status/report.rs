@@ -33,6 +33,8 @@ pub struct Report {
     #[serde(deserialize_with = "lenient")]
     pub(super) phase: Option<String>,
     #[serde(deserialize_with = "lenient")]
+    pub(super) lifecycle: Option<Lifecycle>,
+    #[serde(deserialize_with = "lenient")]
     pub(super) drained: Option<bool>,
     #[serde(deserialize_with = "lenient")]
     pub(super) healing: Option<Healing>,
@@ -144,6 +146,30 @@ pub(super) struct PreviousRun {
     pub(super) ended_at: Option<String>,
     #[serde(deserialize_with = "lenient")]
     pub(super) last_seen_at: Option<String>,
+    #[serde(deserialize_with = "lenient_list")]
+    pub(super) steps: Vec<Step>,
+}
+
+/// Where the process is between its start and its end.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Lifecycle {
+    #[serde(deserialize_with = "lenient")]
+    pub(super) left_seconds: Option<f64>,
+    #[serde(deserialize_with = "lenient_list")]
+    pub(super) steps: Vec<Step>,
+}
+
+/// A step of the end.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Step {
+    pub(super) step: String,
+    pub(super) outcome: String,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) seconds: Option<f64>,
+    #[serde(deserialize_with = "lenient")]
+    pub(super) detail: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -170,6 +196,18 @@ impl Report {
         let now = OffsetDateTime::parse(self.timestamp.as_deref()?, &Rfc3339).ok()?;
         let at = OffsetDateTime::parse(at, &Rfc3339).ok()?;
         Some((now - at).as_seconds_f64().max(0.0))
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.outcome == "running"
+    }
+
+    pub(super) fn went_well(&self) -> bool {
+        ["done", "skipped"].contains(&self.outcome.as_str())
     }
 }
 

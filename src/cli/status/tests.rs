@@ -34,6 +34,30 @@ fn a_narrow_terminal_gets_every_reason_on_a_line_of_its_own() {
 }
 
 #[test]
+fn a_server_that_ends_shows_its_steps_and_the_one_before_it_only_what_went_wrong() {
+    let report = json!({
+        "status": "healthy",
+        "timestamp": "2025-01-01T12:00:00Z",
+        "phase": "draining",
+        "lifecycle": {"phase": "draining", "left_seconds": 27.5, "steps": [
+            {"step": "lame_duck", "outcome": "done", "seconds": 10.0, "within_seconds": 10.0},
+            {"step": "draining", "outcome": "running", "seconds": 2.5, "within_seconds": 30.0}
+        ]},
+        "previous_run": {"reason": "SIGTERM received", "ended_at": "2025-01-01T11:59:00Z", "steps": [
+            {"step": "lame_duck", "outcome": "skipped", "seconds": 0.0, "detail": "not alive"},
+            {"step": "draining", "outcome": "overran", "seconds": 30.0, "detail": "3 requests are unanswered"}
+        ]}
+    });
+    insta::assert_snapshot!(drawn(&report, None), @r"
+    previous run ended 1m 0s ago: SIGTERM received
+      draining overran after 30s (3 requests are unanswered)
+    ! end: lame duck done after 10s
+    ! end: draining running for 2.5s, 27s left
+    ● healthy · draining
+    ");
+}
+
+#[test]
 fn without_a_terminal_nothing_is_cut() {
     let message = "x".repeat(500);
     let mut report = parsed(FAILING);

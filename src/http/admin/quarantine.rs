@@ -37,6 +37,7 @@ async fn clear(
     state: web::Data<AppState>,
     fingerprint: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
+    let fingerprint = fingerprint.into_inner();
     if !state.quarantine.clear(&fingerprint) {
         return Err(ApiError::new(
             StatusCode::NOT_FOUND,

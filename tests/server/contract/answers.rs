@@ -154,14 +154,17 @@ fn the_health_port_gives_the_answers_of_the_main_port() {
 }
 
 #[test]
-fn the_health_port_does_no_work() {
+fn the_health_port_lists_the_models_and_does_no_work() {
     let server = Setup::new().start_ready();
     server.wait_for("the database", || server.get("/ready").status == 200);
-    for path in ["/api/models/list", "/stats", "/predictions"] {
+    for path in ["/stats", "/predictions"] {
         let [main, health] = server.get_both(path);
         assert_eq!((main.status, health.status), (200, 404), "{path}");
     }
     assert_eq!(ask("POST", &server.health_url("/predict"), &[]).status, 404);
+    for answer in server.get_both("/api/models/list") {
+        assert_eq!(answer.json()["models"][0]["name"], "surface");
+    }
 }
 
 /// Every path through an object, with what stands at its end.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// Fields that say when, how long, how much and by which process. What they hold is replaced by
 /// its kind, so that a snapshot still shows a number that turned into a text.
-const VOLATILE: [&str; 37] = [
+const VOLATILE: [&str; 39] = [
     "age_seconds",
     "ages_seconds",
     "at",
@@ -30,6 +30,7 @@ const VOLATILE: [&str; 37] = [
     "pid",
     "resident_bytes",
     "runtime",
+    "seconds",
     "self_checks",
     "server_bytes",
     "server_resident_bytes",
@@ -41,6 +42,7 @@ const VOLATILE: [&str; 37] = [
     "usable_bytes",
     "used_bytes",
     "standing_still",
+    "within_seconds",
     "workers_bytes",
 ];
 
@@ -93,6 +95,11 @@ pub fn steady_metrics(text: &str) -> String {
             assert!(value.parse::<f64>().is_ok(), "{line:?} ends in no number");
             let series = match series.split_once("_info{") {
                 Some((name, _)) => format!("{name}_info{{[build]}}"),
+                // An actor is in one state, and no other is there.
+                None if series.starts_with("impetus_actor_state{") => {
+                    let (actor, _) = series.split_once(",state=").unwrap();
+                    format!("{actor},[state]}}")
+                }
                 None => series.to_owned(),
             };
             format!("{series} [value]\n")

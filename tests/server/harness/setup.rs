@@ -20,6 +20,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     prelude: Option<String>,
     wrapper: Vec<String>,
+    ports: Option<[u16; 3]>,
 }
 
 // === impl Setup ===
@@ -60,6 +61,7 @@ impl Setup {
             env: Vec::new(),
             prelude: None,
             wrapper: Vec::new(),
+            ports: None,
         };
         setup = setup
             .set("faults.enabled", "true")
@@ -92,6 +94,12 @@ impl Setup {
     /// Has another program start what would be started.
     pub fn under(mut self, program: &[&str]) -> Self {
         self.wrapper = program.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Has it listen where another one has.
+    pub fn on_ports(mut self, ports: [u16; 3]) -> Self {
+        self.ports = Some(ports);
         self
     }
 
@@ -132,7 +140,7 @@ impl Setup {
 
     /// Starts the server and waits for nothing.
     pub fn spawn(&self) -> Server {
-        let [port, health_port, grpc_port] = free_ports();
+        let [port, health_port, grpc_port] = self.ports.unwrap_or_else(free_ports);
         let data = self.dir.path().join("data");
         let models = self.dir.path().join("models");
         let defaults = [

@@ -43,7 +43,12 @@ fn a_quarantined_request_is_listed_and_let_in_again_when_it_is_cleared() {
         std::fs::metadata(&body).is_ok_and(|meta| meta.len() > 3072 * 4)
     });
 
-    assert_eq!(clear(&server, "/0000"), 404);
+    let unknown = server.delete_health("/api/admin/quarantine/0000");
+    assert_eq!(unknown.status, 404);
+    assert_eq!(
+        unknown.json()["error"],
+        "no request is quarantined as \"0000\"; GET /api/admin/quarantine lists them"
+    );
     assert_eq!(clear(&server, &format!("/{fingerprint}")), 200);
     assert_eq!(list(&server)["quarantined"], json!([]));
     // It is run again, and found out again.

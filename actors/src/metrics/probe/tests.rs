@@ -4,7 +4,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::metrics::SystemHost;
+use crate::metrics::{Allowance, SystemHost};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -167,6 +167,52 @@ fn the_smallest_limit_on_the_way_up_counts_with_its_own_usage() {
     assert_eq!(found.memory_limit_bytes, GIB);
     assert_eq!(found.memory_used_bytes, 964 * MIB);
     assert_eq!(found.cpu_cores, 1.0);
+    assert_eq!(Allowance::from(&found).threads(8), 1);
+}
+
+/// A pod's quota stands above its container's, and may be a part of a core.
+#[test]
+fn a_quota_below_one_core_is_found_wherever_it_is_set_and_still_gets_a_thread() {
+    let v2 = tree(&[
+        ("proc/self/cgroup", "0::/pod/box\n"),
+        ("sys/fs/cgroup/cgroup.controllers", "cpu memory\n"),
+        ("sys/fs/cgroup/pod/cpu.max", "25000 100000\n"),
+        ("sys/fs/cgroup/pod/cpu.stat", "usage_usec 7\n"),
+        ("sys/fs/cgroup/pod/box/cpu.max", "400000 100000\n"),
+    ]);
+    let v1 = tree(&[
+        ("proc/self/cgroup", "4:cpu,cpuacct:/pod/box\n"),
+        ("sys/fs/cgroup/cpu,cpuacct/pod/cpu.cfs_quota_us", "25000\n"),
+        (
+            "sys/fs/cgroup/cpu,cpuacct/pod/cpu.cfs_period_us",
+            "100000\n",
+        ),
+        ("sys/fs/cgroup/cpu,cpuacct/pod/cpuacct.usage", "7\n"),
+        ("sys/fs/cgroup/cpu,cpuacct/pod/box/cpu.cfs_quota_us", "-1\n"),
+        (
+            "sys/fs/cgroup/cpu,cpuacct/pod/box/cpu.cfs_period_us",
+            "100000\n",
+        ),
+    ]);
+    // Accounting in a hierarchy that does not know the group: a quota all the same.
+    let apart = tree(&[
+        ("proc/self/cgroup", "4:cpu:/pod/box\n5:cpuacct:/\n"),
+        ("sys/fs/cgroup/cpuacct/cpuacct.usage", "7\n"),
+        ("sys/fs/cgroup/cpu/pod/cpu.cfs_quota_us", "25000\n"),
+        ("sys/fs/cgroup/cpu/pod/cpu.cfs_period_us", "100000\n"),
+        ("sys/fs/cgroup/cpu/pod/box/cpu.cfs_quota_us", "-1\n"),
+        ("sys/fs/cgroup/cpu/pod/box/cpu.cfs_period_us", "100000\n"),
+    ]);
+    let trees = [
+        (v2, Source::CgroupV2),
+        (v1, Source::CgroupV1),
+        (apart, Source::CgroupV1),
+    ];
+    for (root, source) in trees {
+        let allowance = Allowance::from(&sample(&root));
+        assert_eq!((allowance.cores, allowance.cpu_source), (0.25, source));
+        assert_eq!(allowance.threads(8), 1);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use impetus_supervision::{Clock, Healing, SystemClock};
 use proptest::prelude::*;
 
 use super::super::budget::BudgetRule;
-use super::super::loss::Blame;
+use super::super::loss::{Blame, Loss};
 use super::super::quarantine::QuarantineSettings;
 use super::super::state::WorkerState;
 use super::*;

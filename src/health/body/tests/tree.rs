@@ -25,7 +25,14 @@ pub(super) fn exhibits() -> Exhibits {
                 "at": "2025-01-01T10:59:58Z", "actor": "heartbeat", "generation": 6,
                 "kind": "failed", "message": "more than 5 restarts within 30 s",
             }],
+            "steps": [],
         })),
+        lifecycle: Course {
+            phase: "serving",
+            age_seconds: 3600.5,
+            left_seconds: None,
+            steps: Vec::new(),
+        },
     }
 }
 

@@ -14,7 +14,8 @@ from stage import DEMO
 from waiting import Failed, require, until
 
 _LABEL = "app=impetus-llm-server"
-_EMPTY = "there is no model in"
+# What the server advises where the claim is empty.
+_ADVICE = "cp -r /usr/local/share/impetus/models/. /models/"
 # As `kubectl describe` writes the first document's numbers.
 _PROBES = (
     "Liveness: http-get http://:8080/api/health/live delay=30s timeout=5s period=10s #success=1 #failure=3",
@@ -128,9 +129,9 @@ def _first_run(terminal: Terminal, pod: str) -> None:
     said = until(
         "an answer", 30, lambda: _attempt(lambda: terminal.control.shell(command.replace("<pod>", pod)))
     )
-    require(_EMPTY in said, f"with an empty claim: {said}")
+    require(_ADVICE in said, f"with an empty claim: {said}")
     terminal.note("the claim is empty: not ready, and the reason says what to copy")
-    terminal.type("kubectl exec <pod> -- cp -r /usr/local/share/impetus/models/. /models/", pod)
+    terminal.type(f"kubectl exec <pod> -- {_ADVICE}", pod)
     terminal.note("the demo model is in the claim")
 
 

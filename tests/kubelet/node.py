@@ -17,7 +17,7 @@ import cgroups
 import settings
 from daemons import Daemon
 from journal import Journal
-from kubelet import Watch, healthy, pods
+from kubelet import Watch, healthy
 from settings import Places
 from waiting import Failed, until
 
@@ -133,11 +133,7 @@ class Node:
     def _wait_for_the_end(self) -> None:
         """Gives the pods, which have been told to end, time for it."""
         try:
-            until(
-                "the pods' end",
-                _PODS_END_WITHIN,
-                lambda: not pods() and not self.ctr("tasks", "ls", "--quiet"),
-            )
+            until("the pods' end", _PODS_END_WITHIN, lambda: not self.ctr("tasks", "ls", "--quiet"))
         except (Failed, OSError) as error:
             print(f"the node: {error}; they are killed", flush=True)
 

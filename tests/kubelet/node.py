@@ -45,13 +45,18 @@ class Node:
     def __enter__(self) -> "Node":
         if problem := _problem():
             raise Failed(problem)
-        self._lock = _LOCK.open("w")
+        self._lock = _LOCK.open("a+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Failed("another run of this test has not ended") from error
         self._take_away()
-        self._forwarding = _FORWARDING.read_text()
+        # The lock remembers it for the run after one that was cut off.
+        self._lock.seek(0)
+        self._forwarding = self._lock.read() or _FORWARDING.read_text()
+        self._lock.truncate(0)
+        self._lock.write(self._forwarding)
+        self._lock.flush()
         try:
             self._start()
         except BaseException:
@@ -69,6 +74,7 @@ class Node:
             daemon.stop()
         self._take_away()
         _FORWARDING.write_text(self._forwarding)
+        self._lock.truncate(0)
         self._lock.close()
 
     def ctr(self, *arguments: str | Path, within: float = 30.0) -> str:

@@ -109,6 +109,7 @@ fn settings() -> anyhow::Result<PlaneSettings> {
             root_stale_after: SOON,
             edge_stalled_after: SOON,
             require_model: false,
+            no_model: String::new(),
             memory_unready_percent: 95.0,
             unhealthy_below: 50,
             degraded_below: 80,

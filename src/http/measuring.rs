@@ -48,6 +48,7 @@ pub async fn measure(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let measured = Measured::begin(endpoint, request.request());
     let response = if endpoint.is_work() && is_late(&request) {
+        measured.turned_away();
         Err(ApiError::ending().into())
     } else {
         next.call(request).await
@@ -101,6 +102,16 @@ impl Measured {
             endpoint,
             began: Instant::now(),
             answered: false,
+        }
+    }
+
+    fn turned_away(&self) {
+        let state = self
+            .state
+            .as_ref()
+            .filter(|_| self.endpoint.is_for_models());
+        if let Some(state) = state {
+            state.catalog.turned_away_at_the_end();
         }
     }
 

@@ -17,6 +17,10 @@ pub const NOT_RUN: &[Exception] = &[
         why: "measures for minutes, and wants a quiet machine",
     },
     Exception {
+        begins: "for what in bare",
+        why: "counts instructions under valgrind, which the tests do without",
+    },
+    Exception {
         begins: "benches/peers/run.py",
         why: "installs other servers and strikes them for forty minutes",
     },

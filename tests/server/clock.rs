@@ -47,6 +47,10 @@ fn a_wall_clock_that_jumps_by_hours_changes_what_is_shown_and_nothing_else() {
     server.wait_for("the database", || server.get("/ready").status == 200);
     let killer = Picture::new(1).with_marker(2.0);
     assert_eq!(killer.send(&server, MODEL).status, 422);
+    // It cost two workers, and is answered before the third has begun.
+    server.wait_for("the worker after the killed ones", || {
+        server.expect_actor("worker:endless/0")["generation"] == 3
+    });
     let watch = LivenessWatch::start(&server);
     let crowd = Crowd::default();
     std::thread::scope(|scope| {

@@ -40,6 +40,11 @@ impl Catalog {
         found
     }
 
+    /// Counts a request that was turned away before it was read, because the server is ending.
+    pub fn turned_away_at_the_end(&self) {
+        self.rejections.count(Rejection::Draining);
+    }
+
     /// Returns how many requests for no model that is known were turned away, by the reason.
     pub fn rejections(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let reasons = Rejection::OF_NO_MODEL.into_iter();

@@ -23,6 +23,8 @@ pub enum Rejection {
     UnknownModel,
     /// There is no model, or several of which none was named.
     NoModel,
+    /// The server is ending; whatever the model.
+    Draining,
 }
 
 /// Counts them.
@@ -33,7 +35,7 @@ pub struct Rejections([AtomicU64; Rejection::ALL.len()]);
 
 impl Rejection {
     /// Every reason, in its order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::Expired,
         Self::NotLoaded,
@@ -41,6 +43,7 @@ impl Rejection {
         Self::Unloaded,
         Self::UnknownModel,
         Self::NoModel,
+        Self::Draining,
     ];
     /// Those of a request for a model that is known.
     pub const OF_A_MODEL: [Self; 5] = [
@@ -50,8 +53,8 @@ impl Rejection {
         Self::Quarantined,
         Self::Unloaded,
     ];
-    /// Those of a request for none.
-    pub const OF_NO_MODEL: [Self; 2] = [Self::UnknownModel, Self::NoModel];
+    /// Those of a request for none, or for one that was not even asked for.
+    pub const OF_NO_MODEL: [Self; 3] = [Self::UnknownModel, Self::NoModel, Self::Draining];
 
     /// Returns the reason as metrics name it.
     #[must_use]
@@ -64,6 +67,7 @@ impl Rejection {
             Self::Unloaded => "unloaded",
             Self::UnknownModel => "unknown_model",
             Self::NoModel => "no_model",
+            Self::Draining => "draining",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What rules ask for, down to the labels, on a server that is well: a label that is called
+//! What rules ask for, down to the labels, on a live server: a label that is called
 //! otherwise, or that the scrape has taken for itself, would leave a rule without anything to see.
 
 use super::read;
@@ -8,9 +8,15 @@ use crate::tools::log_a_prediction;
 
 #[test]
 fn every_series_that_a_rule_asks_for_is_there_on_a_live_server() {
-    let server = Setup::new().start_ready();
+    let server = Setup::new()
+        .set("supervision.restarts", "1")
+        .set("supervision.cool_down", "\"1h\"")
+        .start_ready();
     server.assert_predicts();
     log_a_prediction(&server);
+    // An actor has the series of the state it is in and no other, so one has to be given up.
+    assert_eq!(server.fault("metrics", "panic", 2, None).status, 200);
+    server.wait_for_actor("metrics", "given up", |actor| actor["state"] == "failed");
     let target = format!("127.0.0.1:{}", server.health_port);
     let prometheus = Prometheus::start(&Scene {
         target: Some(&target),

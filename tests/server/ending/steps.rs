@@ -10,6 +10,7 @@ use super::{LIVE, READY, last_run};
 use crate::database::batch;
 use crate::edge::raw::Raw;
 use crate::harness::processes::freeze;
+use crate::harness::scrape::Scrape;
 use crate::harness::{Answer, Server, Setup, binary, load, new_agent, signal_process};
 
 #[test]
@@ -78,6 +79,9 @@ fn who_comes_while_the_server_drains_is_told_to_go_elsewhere_and_a_probe_gets_it
         assert_eq!(refused.json()["code"], "draining");
         assert_eq!(refused.headers["retry-after"], "1");
         assert_eq!(refused.headers["connection"], "close");
+        let scrape = Scrape::of(&server);
+        let turned_away = r#"impetus_requests_rejected_total{model="none",reason="draining"}"#;
+        assert_eq!(scrape.get(turned_away), Some(1.0));
         for (path, status) in [(LIVE, 200), (READY, 503), ("/ready", 503)] {
             for answer in fresh_answers(&server, path) {
                 assert_eq!(answer.status, status, "{path}: {}", answer.text());

@@ -42,7 +42,8 @@ pub fn start(plane: Arc<HealthPlane>, listener: TcpListener) -> io::Result<()> {
 async fn serve(plane: Arc<HealthPlane>, listener: TcpListener) -> anyhow::Result<()> {
     let (reporter, service) = health_reporter();
     tokio::spawn(keep_up_to_date(plane, reporter));
-    let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?);
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .timeout(Duration::from_secs(30))
         .max_concurrent_streams(128)

@@ -3,6 +3,8 @@
 
 mod answers;
 pub mod raw;
+#[cfg(target_os = "linux")]
+mod socket;
 
 use rustix::process::Signal;
 

@@ -1,6 +1,6 @@
 """The documents' own commands, to the letter, against a cluster of one node.
 
-`<pod>` stands for a pod's name, as in the documents. What each command says is checked, and cut down to
+`<pod-name>` stands for a pod's name, as in the documents. What each command says is checked, and cut down to
 what is worth a line of the table.
 """
 
@@ -34,8 +34,8 @@ class Terminal:
         self.rows: list[tuple[str, str]] = []
 
     def type(self, command: str, pod: str = "", within: float = 60.0) -> str:
-        """Runs a command, `<pod>` in it replaced; returns what it said."""
-        said = self.control.shell(command.replace("<pod>", pod), within)
+        """Runs a command, `<pod-name>` in it replaced; returns what it said."""
+        said = self.control.shell(command.replace("<pod-name>", pod), within)
         self.rows.append((command, ""))
         return said
 
@@ -80,11 +80,11 @@ def first_document(terminal: Terminal) -> None:
     terminal.note("rolled out")
     require(len(terminal.addresses("impetus-llm-service")) == 1, "the service has no address")
     _debug_commands(terminal, pod)
-    said = " ".join(terminal.type("kubectl describe pod <pod>", pod).split())
+    said = " ".join(terminal.type("kubectl describe pod <pod-name>", pod).split())
     for probe in _PROBES:
         require(probe in said, f"describe does not say {probe}: {said}")
     terminal.note("the document's three probes, number by number")
-    said = terminal.type("kubectl logs <pod>", pod)
+    said = terminal.type("kubectl logs <pod-name>", pod)
     require("worker serves" in said, f"the log is {said[-500:]}")
     terminal.note(f"{len(said.splitlines())} lines")
     _restart(terminal)
@@ -114,10 +114,10 @@ def second_document(terminal: Terminal) -> None:
     until("the inference service", 120, lambda: terminal.addresses("inference-service", "mlops"))
     said = terminal.type("kubectl get pods -n mlops")
     terminal.note("with one: " + ", ".join(" ".join(line.split()[:3]) for line in said.splitlines()[1:]))
-    said = terminal.type("kubectl describe pod <pod> -n mlops", pod)
+    said = terminal.type("kubectl describe pod <pod-name> -n mlops", pod)
     require("/ready" in said and "/health" in said, f"describe says {said}")
     terminal.note("probes on /health and /ready")
-    said = terminal.type("kubectl logs <pod> -n mlops | grep -i health", pod)
+    said = terminal.type("kubectl logs <pod-name> -n mlops | grep -i health", pod)
     refusals = [json.loads(line) for line in said.splitlines() if "said no" in line]
     require(refusals, f"no refusal is in the log: {said}")
     terminal.note(f"{refusals[0]['message']}: {refusals[0]['reason']}")
@@ -125,13 +125,13 @@ def second_document(terminal: Terminal) -> None:
 
 def _first_run(terminal: Terminal, pod: str) -> None:
     """A claim is empty at first: the server says what to do, and then that is done."""
-    command = "kubectl exec <pod> -- curl -s http://localhost:8081/api/health/ready"
+    command = "kubectl exec <pod-name> -- curl -s http://localhost:8081/api/health/ready"
     said = until(
-        "an answer", 30, lambda: _attempt(lambda: terminal.control.shell(command.replace("<pod>", pod)))
+        "an answer", 30, lambda: _attempt(lambda: terminal.control.shell(command.replace("<pod-name>", pod)))
     )
     require(_ADVICE in said, f"with an empty claim: {said}")
     terminal.note("the claim is empty: not ready, and the reason says what to copy")
-    terminal.type(f"kubectl exec <pod> -- {_ADVICE}", pod)
+    terminal.type(f"kubectl exec <pod-name> -- {_ADVICE}", pod)
     terminal.note("the demo model is in the claim")
 
 
@@ -141,11 +141,11 @@ def _debug_commands(terminal: Terminal, pod: str) -> None:
         ("live", "alive", True),
         ("status", "status", "healthy"),
     ):
-        said = terminal.type(f"kubectl exec -it <pod> -- curl http://localhost:8080/api/health/{path}", pod)
+        said = terminal.type(f"kubectl exec -it <pod-name> -- curl http://localhost:8080/api/health/{path}", pod)
         answer = json.loads(said[said.index("{") :])
         require(answer[key] == value, f"{path}: {said}")
         terminal.note(f"`{key}` is {json.dumps(value)}")
-    said = terminal.type("kubectl exec -it <pod> -- curl http://localhost:8080/api/health/metrics", pod)
+    said = terminal.type("kubectl exec -it <pod-name> -- curl http://localhost:8080/api/health/metrics", pod)
     require("impetus_health_status 1" in said, f"the metrics are {said[:500]}")
     terminal.note("`impetus_health_status 1`")
 

@@ -67,7 +67,8 @@ FROM ${DEBIAN_IMAGE}
 # and logs and caches with times in them, which would make every build another one.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl libstdc++6 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig \
+    && find /var/lib/apt/lists /var/cache/apt -type f -delete \
+    && rm -rf /var/cache/debconf/*-old /var/cache/ldconfig \
         /var/log/apt /var/log/alternatives.log /var/log/dpkg.log \
     && echo 'impetus:x:65532:' >>/etc/group \
     && echo 'impetus:x:65532:65532:Impetus:/data:/usr/sbin/nologin' >>/etc/passwd \

@@ -39,20 +39,13 @@ unpacked_once() {
 source_of_debian() (
     folder=$1
     package=$2
-    mkdir -p "$root/.test"
-    staging=$(mktemp -d "$root/.test/.debian.XXXXXX") || exit 1
-    trap 'rm -rf "$staging"' EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-    cd "$staging" || exit 1
-    mkdir -p lists/partial cache/archives/partial parts
+    debian_stage
     for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
         if [ -f "$list" ]; then sed -n 's/^deb /deb-src /p' "$list" >"parts/$(basename "$list" .list).list"; fi
     done
     for list in /etc/apt/sources.list.d/*.sources; do
         if [ -f "$list" ]; then sed 's/^Types:.*/Types: deb-src/' "$list" >"parts/$(basename "$list")"; fi
     done
-    own="-o Dir::State::lists=$staging/lists -o Dir::Cache=$staging/cache"
     own="$own -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$staging/parts"
     say "fetching from Debian: the source of $package"
     # Somebody else's repository without sources fails the update and changes nothing for us.
@@ -65,9 +58,7 @@ source_of_debian() (
         tail -n 5 log | sed 's/^/  | /' >&2
         exit 1
     fi
-    rm -rf "$folder"
-    mkdir -p "$(dirname "$folder")"
-    mv unpacked "$folder"
+    debian_place "$folder"
 )
 
 # build_tool_chain: makes Go available, with the sources of Kubernetes where a GOPATH has them.

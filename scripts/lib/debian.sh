@@ -23,29 +23,11 @@ debian_has_apt() {
 debian_unpack() (
     folder=$1
     shift
-    mkdir -p "$root/.test"
-    staging=$(mktemp -d "$root/.test/.debian.XXXXXX") || exit 1
-    trap 'rm -rf "$staging"' EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-    cd "$staging" || exit 1
+    debian_stage
     say "fetching from Debian: $*"
-    if ! debian_apt download "$@" >log 2>&1; then
-        # The system's package lists may be missing or old. Lists of our own need no rights to renew.
-        mkdir -p lists/partial cache/archives/partial
-        own="-o Dir::State::lists=$staging/lists -o Dir::Cache=$staging/cache"
-        # shellcheck disable=SC2086 # two options, not one
-        if ! { debian_apt $own update && debian_apt $own download "$@"; } >log 2>&1; then
-            tail -n 5 log | sed 's/^/  | /' >&2
-            exit 1
-        fi
-    fi
-    for package in ./*.deb; do
-        dpkg-deb -x "$package" unpacked || exit 1
-    done
-    rm -rf "$folder"
-    mkdir -p "$(dirname "$folder")"
-    mv unpacked "$folder"
+    # The system's package lists may be missing or old. Lists of our own need no rights to renew.
+    if ! debian_apt download "$@" >log 2>&1; then debian_download "$@"; fi
+    debian_arrive "$folder"
 )
 
 # debian_unpack_of SUITE FOLDER PACKAGE...: as debian_unpack, with the packages of another release of
@@ -55,13 +37,7 @@ debian_unpack_of() (
     suite=$1
     folder=$2
     shift 2
-    mkdir -p "$root/.test"
-    staging=$(mktemp -d "$root/.test/.debian.XXXXXX") || exit 1
-    trap 'rm -rf "$staging"' EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-    cd "$staging" || exit 1
-    mkdir -p lists/partial cache/archives/partial parts
+    debian_stage
     mirror=$(debian_mirror)
     cat >"parts/$suite.sources" <<SOURCES
 Types: deb
@@ -73,21 +49,50 @@ Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 SOURCES
     # What is installed here, perhaps from elsewhere and newer, is no candidate.
     : >status
-    own="-o Dir::State::lists=$staging/lists -o Dir::Cache=$staging/cache"
     own="$own -o Dir::State::status=$staging/status -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$staging/parts"
     say "fetching from Debian $suite: $*"
+    debian_download "$@"
+    debian_arrive "$folder"
+)
+
+# What follows are steps of those above, in a subshell of theirs: they change the folder, set
+# traps and end it on failure.
+
+# debian_stage: goes to a folder that is gone at the end; `own` has apt keep its lists there.
+debian_stage() {
+    mkdir -p "$root/.test"
+    staging=$(mktemp -d "$root/.test/.debian.XXXXXX") || exit 1
+    trap 'rm -rf "$staging"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    cd "$staging" || exit 1
+    mkdir -p lists/partial cache/archives/partial parts
+    own="-o Dir::State::lists=$staging/lists -o Dir::Cache=$staging/cache"
+}
+
+# debian_download PACKAGE...: renews the lists and downloads.
+debian_download() {
     # shellcheck disable=SC2086 # several options, not one
     if ! { debian_apt $own update && debian_apt $own download "$@"; } >log 2>&1; then
         tail -n 5 log | sed 's/^/  | /' >&2
         exit 1
     fi
+}
+
+# debian_arrive FOLDER: unpacks what was downloaded, and puts it where it belongs.
+debian_arrive() {
     for package in ./*.deb; do
         dpkg-deb -x "$package" unpacked || exit 1
     done
-    rm -rf "$folder"
-    mkdir -p "$(dirname "$folder")"
-    mv unpacked "$folder"
-)
+    debian_place "$1"
+}
+
+# debian_place FOLDER: puts what was unpacked where it belongs.
+debian_place() {
+    rm -rf "$1"
+    mkdir -p "$(dirname "$1")"
+    mv unpacked "$1"
+}
 
 # debian_mirror: the address of the first mirror of Debian itself among the system's sources.
 debian_mirror() {

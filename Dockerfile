@@ -67,7 +67,7 @@ FROM ${DEBIAN_IMAGE}
 # and logs and caches with times in them, which would make every build another one.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl libstdc++6 \
-    && find /var/lib/apt/lists /var/cache/apt -type f -delete \
+    && find /var/lib/apt/lists /var/cache/apt -type f ! -name lock -delete \
     && rm -rf /var/cache/debconf/*-old /var/cache/ldconfig \
         /var/log/apt /var/log/alternatives.log /var/log/dpkg.log \
     && echo 'impetus:x:65532:' >>/etc/group \

@@ -111,23 +111,33 @@ build_image() {
         --volume "$(rustc --print sysroot):/mnt:ro" \
         --build-arg DEBIAN_IMAGE=localhost/impetus/debian \
         --build-arg RUST_IMAGE="$rust" \
-        --build-arg BINARY="$binary" \
         --build-arg VERSION="$version" \
         --build-arg REVISION="$revision"
     # Behind a proxy that intercepts TLS, the machine's certificates are the ones that count.
     bundle=/etc/ssl/certs/ca-certificates.crt
     [ ! -f "$bundle" ] || set -- "$@" --secret "id=ca-bundle,src=$bundle"
     say "building the image; the log is $folder/log"
-    timeout 45m buildah build --signature-policy "$policy" --timestamp "$SOURCE_DATE_EPOCH" "$@" \
-        --tag localhost/impetus/server . >"$folder/log" 2>&1 || {
+    : >"$folder/log"
+    if [ "$binary" = build ]; then
+        # An image of its own: buildah finds no step with a cache mount again, and what follows would
+        # compile once more each time.
+        stage "$@" --target build --tag localhost/impetus/build
+        binary=localhost/impetus/build
+    fi
+    set -- "$@" --build-arg BINARY="$binary"
+    stage "$@" --tag localhost/impetus/server
+    save
+    rm -rf "$folder/symbols"
+    stage "$@" --target symbols --output "type=local,dest=$folder/symbols"
+}
+
+# Runs the Dockerfile as far as the arguments say.
+stage() {
+    timeout 45m buildah build --signature-policy "$policy" --timestamp "$SOURCE_DATE_EPOCH" "$@" . \
+        >>"$folder/log" 2>&1 || {
         tail -n 20 "$folder/log" | sed 's/^/  | /' >&2
         give_up "the image could not be built; buildah's last lines are above"
     }
-    save
-    # The stage has been built: this takes its file out.
-    rm -rf "$folder/symbols"
-    build "$@" --target symbols --output "type=local,dest=$folder/symbols" . ||
-        give_up "the image is built, and its line tables could not be taken out of the stage"
 }
 
 # Removes what an earlier build has left, but no file of another file system: what is mounted into a

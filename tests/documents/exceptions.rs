@@ -7,7 +7,6 @@ pub struct Exception {
     /// How it begins.
     pub begins: &'static str,
     /// Why not; for whoever wants to shorten the list.
-    #[allow(dead_code)]
     pub why: &'static str,
 }
 

@@ -90,8 +90,9 @@ fn each_exception_is_still_on_a_page() {
     for exception in exceptions::NOT_RUN {
         assert!(
             commands.iter().any(|command| exception.covers(command)),
-            "no page has {:?} any more",
-            exception.begins
+            "no page has {:?} any more, which is not run because it {}",
+            exception.begins,
+            exception.why
         );
     }
 }

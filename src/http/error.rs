@@ -114,6 +114,7 @@ impl From<ServeError> for ApiError {
     fn from(error: ServeError) -> Self {
         let (status, code) = match &error {
             ServeError::UnknownModel { .. } => (StatusCode::NOT_FOUND, "unknown_model"),
+            ServeError::UnknownVersion { .. } => (StatusCode::NOT_FOUND, "unknown_version"),
             ServeError::NoModel { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_model"),
             ServeError::NotReady { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_not_ready"),
             ServeError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),

@@ -17,7 +17,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::TryStreamExt;
 use impetus_actors::serving::signature::Signature;
-use impetus_actors::serving::{Request, ServeError, ServedModel};
+use impetus_actors::serving::{Protocol, Request, Route, ServeError, ServedModel};
 use impetus_engine::{DType, Tensor};
 use serde::Deserialize;
 use tracing::info;
@@ -58,22 +58,22 @@ async fn predict(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let deadline = body.deadline();
-    let (model, input) = match kind(&request)? {
+    let (mut route, input) = match kind(&request)? {
         Kind::Json => {
             let numbers = numbers::parse(&body.whole().await?)?;
-            let model = find(
+            let route = find(
                 &request,
                 &state,
                 query.model.as_deref().or(numbers.model.as_deref()),
             )?;
-            let input = from_numbers(&model, &numbers.data)?;
-            (model, input)
+            let input = from_numbers(route.model(), &numbers.data)?;
+            (route, input)
         }
         Kind::Picture => {
             let picture = body.whole().await?;
-            let model = find(&request, &state, query.model.as_deref())?;
-            let input = from_picture(&state, &model, picture).await?;
-            (model, input)
+            let route = find(&request, &state, query.model.as_deref())?;
+            let input = from_picture(&state, route.model(), picture).await?;
+            (route, input)
         }
         Kind::Form => {
             let form = Multipart::new(request.headers(), body.clone());
@@ -81,32 +81,27 @@ async fn predict(
                 .await
                 .map_err(|error| body.failure().unwrap_or(error))?;
             body.rest().await?;
-            let model = find(&request, &state, query.model.as_deref())?;
-            let input = from_picture(&state, &model, picture).await?;
-            (model, input)
+            let route = find(&request, &state, query.model.as_deref())?;
+            let input = from_picture(&state, route.model(), picture).await?;
+            (route, input)
         }
     };
-    let inference = model
+    let inference = route
         .infer(Request {
-            inputs: vec![input],
-            deadline,
             id: About::id(&request),
+            ..Request::new(vec![input], deadline, Protocol::Predict)
         })
         .await?;
-    let answer = answer::classify(&model, &inference)?;
+    let answer = answer::classify(route.model(), &inference)?;
     info!(model = %answer.model, class = %answer.class, "prediction served");
     Ok(HttpResponse::Ok().json(answer))
 }
 
-/// Returns the model that was named, or the only one, if it can answer.
-fn find(
-    request: &HttpRequest,
-    state: &AppState,
-    name: Option<&str>,
-) -> Result<Arc<ServedModel>, ApiError> {
-    let model = state.catalog.find(name)?;
-    About::is_for(request, &model);
-    Ok(model)
+/// Returns the way to the model that was named, or to the only one.
+fn find(request: &HttpRequest, state: &AppState, name: Option<&str>) -> Result<Route, ApiError> {
+    let route = state.catalog.route(name, None)?;
+    About::is_for(request, route.model());
+    Ok(route)
 }
 
 fn signature(model: &ServedModel) -> Result<Arc<Signature>, ServeError> {

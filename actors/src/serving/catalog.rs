@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use impetus_engine::RuntimeInfo;
 
 use super::rejection::{Rejection, Rejections};
-use super::{ServeError, ServedModel};
+use super::{Route, ServeError, ServedModel};
 
 /// The models that are configured, by name, and what is known of the engine as such.
 #[derive(Debug, Default)]
@@ -38,6 +38,26 @@ impl Catalog {
             Ok(_) => {}
         }
         found
+    }
+
+    /// Returns the way to the model of that name, or to the only one when no name is given, in that
+    /// version, or in the one that is to be used when none is given.
+    ///
+    /// # Errors
+    /// Says which models there are when the name is unknown or missing, and that the version is
+    /// unknown when it is.
+    pub fn route(&self, name: Option<&str>, version: Option<&str>) -> Result<Route, ServeError> {
+        let model = self.find(name)?;
+        match version {
+            Some(version) if model.spec().version != version => {
+                self.rejections.count(Rejection::UnknownModel);
+                Err(ServeError::UnknownVersion {
+                    name: model.spec().name.clone(),
+                    version: version.to_owned(),
+                })
+            }
+            _ => Ok(Route::to(model)),
+        }
     }
 
     /// Counts a request that was turned away before it was read, because the server is ending.

@@ -31,6 +31,14 @@ pub enum ServeError {
         /// The name that was asked for.
         name: String,
     },
+    /// The model is known, but not in that version.
+    #[error("model {name:?} is not served here in version {version:?}")]
+    UnknownVersion {
+        /// Name of the model.
+        name: String,
+        /// The version that was asked for.
+        version: String,
+    },
     /// No model is configured at all, or none was named and there are several.
     #[error("{reason}")]
     NoModel {
@@ -109,7 +117,9 @@ impl ServeError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::UnknownModel { .. } | Self::Quarantined { .. } => Fault::Client,
+            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::Quarantined { .. } => {
+                Fault::Client
+            }
             Self::NoModel { .. }
             | Self::NotReady { .. }
             | Self::QueueFull { .. }
@@ -126,7 +136,9 @@ impl ServeError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::UnknownModel { .. } | Self::Quarantined { .. } => false,
+            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::Quarantined { .. } => {
+                false
+            }
             Self::Engine(error) => error.is_retryable(),
             _ => true,
         }

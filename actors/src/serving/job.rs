@@ -1,12 +1,12 @@
 //! A request on its way, and the answer to it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use impetus_engine::Tensor;
 use tokio::sync::oneshot;
 
-use super::ServeError;
+use super::{Priority, Protocol, ServeError};
 
 /// What a caller hands in: the inputs of one request, each with its batch dimension first.
 #[derive(Debug)]
@@ -17,6 +17,12 @@ pub struct Request {
     pub deadline: Instant,
     /// The id under which the caller and the log know it, if it has one.
     pub id: Option<Arc<str>>,
+    /// How it came in.
+    pub protocol: Protocol,
+    /// How urgent it is; `None` leaves that to the model.
+    pub priority: Option<Priority>,
+    /// How long it may wait for a worker, where its caller says less than its deadline does.
+    pub queue_timeout: Option<Duration>,
 }
 
 /// What comes back for one request.
@@ -50,6 +56,23 @@ pub(super) struct Job {
     /// Never shares a batch again: it was part of one that was lost or that failed.
     pub(super) alone: bool,
     pub(super) reply: oneshot::Sender<Result<Inference, ServeError>>,
+}
+
+// === impl Request ===
+
+impl Request {
+    /// Makes a request that says nothing beyond its inputs.
+    #[must_use]
+    pub fn new(inputs: Vec<Tensor>, deadline: Instant, protocol: Protocol) -> Self {
+        Self {
+            inputs,
+            deadline,
+            id: None,
+            protocol,
+            priority: None,
+            queue_timeout: None,
+        }
+    }
 }
 
 // === impl Job ===

@@ -12,6 +12,7 @@ use super::super::loss::{Blame, Loss};
 use super::super::quarantine::QuarantineSettings;
 use super::super::state::WorkerState;
 use super::*;
+use crate::serving::Protocol;
 
 mod losses;
 
@@ -89,10 +90,11 @@ fn serve(model: &ServedModel, worker: usize, generation: u64) {
 }
 
 fn request(value: f32) -> Request {
+    let inputs = vec![Tensor::from_f32("x", vec![1, ROW], &[value, value]).unwrap()];
+    let deadline = Instant::now() + Duration::from_secs(3600);
     Request {
-        inputs: vec![Tensor::from_f32("x", vec![1, ROW], &[value, value]).unwrap()],
-        deadline: Instant::now() + Duration::from_secs(3600),
         id: Some("r".into()),
+        ..Request::new(inputs, deadline, Protocol::Predict)
     }
 }
 

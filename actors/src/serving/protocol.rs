@@ -1,0 +1,42 @@
+//! How a request came in, and how urgent it is.
+
+/// The protocol over which a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// `POST /predict`.
+    Predict,
+    /// The Open Inference Protocol over HTTP.
+    V2Rest,
+    /// The Open Inference Protocol over gRPC.
+    V2Grpc,
+    /// KServe's first protocol.
+    V1Rest,
+}
+
+/// How urgent a request is. What is urgent is taken first, and in the order in which it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// Before all that is not.
+    High,
+    /// In its turn.
+    #[default]
+    Normal,
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    /// Every protocol, in its order.
+    pub const ALL: [Self; 4] = [Self::Predict, Self::V2Rest, Self::V2Grpc, Self::V1Rest];
+
+    /// Returns the protocol as metrics name it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Predict => "predict",
+            Self::V2Rest => "v2_rest",
+            Self::V2Grpc => "v2_grpc",
+            Self::V1Rest => "v1_rest",
+        }
+    }
+}

@@ -18,6 +18,7 @@ scripts/install-prometheus.sh
 scripts/install-kubernetes-tools.sh
 scripts/install-haproxy.sh
 scripts/install-faketime.sh
+scripts/install-clients.sh
 
 step "format"
 cargo fmt --all --check
@@ -49,3 +50,6 @@ else
     echo "cargo-nextest is not installed (cargo install --locked cargo-nextest): using cargo test"
     cargo test --profile ci --workspace --locked --lib --bins --tests
 fi
+
+step "clients"
+scripts/test-clients.sh

@@ -3,9 +3,10 @@
 //! `serve` is the obvious server: an actix-web handler that reads the body, runs an ONNX Runtime
 //! session of its HTTP worker on the spot, and answers. No queue, no health, no log, no other
 //! process; a crash of the model is a crash of the server. `load` is the least program that can
-//! answer anything: library, session, one run.
+//! answer anything: library, session, one run. `repeat` is what the model alone allows: sessions that
+//! run batch after batch, without HTTP.
 //!
-//! Both open the session as Impetus's workers do, the JSON reader is the very file that the server
+//! All open the session as Impetus's workers do, the JSON reader is the very file that the server
 //! uses, and the answer has the same fields, so that nothing but the machinery differs.
 
 mod answer;
@@ -13,7 +14,9 @@ mod error;
 mod model;
 #[path = "../../src/http/predict/numbers.rs"]
 mod numbers;
+mod repeat;
 mod serve;
+mod v2;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -33,8 +36,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serves `POST /predict`.
+    /// Serves `POST /predict` and `POST /v2/models/{name}/infer`.
     Serve(ServeArgs),
+    /// Runs the model again and again; says rows a second for each size of batch, as JSON.
+    Repeat(RepeatArgs),
     /// Loads the model, runs it once, says `ready` on standard output and ends.
     Load(ModelArgs),
     /// Keeps one core busy.
@@ -57,6 +62,21 @@ struct ServeArgs {
     model: ModelArgs,
 }
 
+#[derive(Debug, Args)]
+struct RepeatArgs {
+    /// Sizes of batches.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8")]
+    batches: Vec<usize>,
+    /// Sessions, each on a thread of its own.
+    #[arg(long)]
+    sessions: usize,
+    /// For how long each size is run.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
 #[derive(Debug, Clone, Args)]
 struct ModelArgs {
     /// The ONNX Runtime library.
@@ -70,6 +90,7 @@ struct ModelArgs {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Serve(args) => serve::serve(args),
+        Command::Repeat(args) => repeat::repeat(&args),
         Command::Load(args) => load(&args),
         Command::Spin { seconds } => {
             let end = Instant::now() + Duration::from_secs(seconds);

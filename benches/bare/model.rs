@@ -15,13 +15,15 @@ use serde::Deserialize;
 pub(super) struct Description {
     pub(super) name: String,
     pub(super) version: String,
+    #[serde(default)]
     pub(super) labels: Vec<String>,
 }
 
 /// A model and the words for its output.
 pub(super) struct Model {
     session: Session,
-    input: String,
+    pub(super) input: String,
+    pub(super) output: String,
     shape: Vec<i64>,
     pub(super) description: Description,
 }
@@ -47,10 +49,13 @@ impl Model {
         // A free dimension is the batch: one picture.
         let shape = shape.iter().map(|extent| (*extent).max(1)).collect();
         let input = input.name().to_owned();
+        let output = session.outputs().first();
+        let output = output.context("the model has no output")?.name().to_owned();
         let description = std::fs::read_to_string(folder.join("model.toml"))?;
         Ok(Self {
             session,
             input,
+            output,
             shape,
             description: toml::from_str(&description)?,
         })
@@ -74,6 +79,29 @@ impl Model {
         let (_, scores) = outputs[0].try_extract_tensor::<f32>()?;
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok((scores.to_vec(), micros))
+    }
+
+    /// Runs the model on a tensor of this shape; returns shape and numbers of its first output.
+    pub(super) fn run_shaped(
+        &mut self,
+        shape: Vec<i64>,
+        data: &[f32],
+    ) -> ort::Result<(Vec<i64>, Vec<f32>)> {
+        let input = TensorRef::from_array_view((shape, data))?;
+        let outputs = self
+            .session
+            .run(ort::inputs![self.input.as_str() => input])?;
+        let (shape, numbers) = outputs[0].try_extract_tensor::<f32>()?;
+        Ok((shape.to_vec(), numbers.to_vec()))
+    }
+
+    /// Returns the shape of so many rows.
+    pub(super) fn shape_of(&self, rows: usize) -> Vec<i64> {
+        let mut shape = self.shape.clone();
+        if let Some(first) = shape.first_mut() {
+            *first = rows as i64;
+        }
+        shape
     }
 }
 

@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use super::answer::Answer;
-use super::{ApiError, ServeArgs, model, numbers};
+use super::{ApiError, ServeArgs, model, numbers, v2};
 
 /// Longest body; the server's own default.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// A model that belongs to one HTTP worker.
-type Own = web::Data<RefCell<model::Model>>;
+pub(super) type Own = web::Data<RefCell<model::Model>>;
 
 /// Serves until it is killed.
 pub(super) fn serve(args: ServeArgs) -> anyhow::Result<()> {
@@ -26,6 +26,7 @@ pub(super) fn serve(args: ServeArgs) -> anyhow::Result<()> {
                 .app_data(Own::new(RefCell::new(own)))
                 .app_data(web::PayloadConfig::new(MAX_BODY))
                 .route("/predict", web::post().to(predict))
+                .route("/v2/models/{name}/infer", web::post().to(v2::infer))
                 .route("/ready", web::get().to(HttpResponse::Ok))
         });
         server

@@ -4,7 +4,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt image check-image chaos rolling bench peers test-clients test-kubelet test-cluster manifests docs train clean
+.PHONY: help run build test lint fmt image check-image chaos rolling bench peers peers-tensors test-clients test-kubelet test-cluster manifests docs train clean
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ bench: ## Runs the benchmarks (docs/benchmarks.md says how to read them)
 
 peers: build ## Strikes Impetus and other servers with the same faults (docs/self-healing.md; 40 minutes)
 	$(PYTHON) benches/peers/run.py --impetus "$(TARGET_DIR)/release/impetus"
+
+peers-tensors: build ## Measures the serving of tensors beside other servers (docs/benchmarks.md; 40 minutes)
+	@scripts/install-clients.sh
+	cargo build --release --locked -p impetus-bench
+	.test/clients/bin/python benches/peers/tensors.py --impetus "$(TARGET_DIR)/release/impetus"
 
 test-clients: ## Drives the server with tritonclient, kserve and curl, and serves ONNX's own tests (4 minutes)
 	@scripts/fetch-onnxruntime.sh

@@ -70,6 +70,12 @@ def running_threads(pids: list[int]) -> int:
     return count
 
 
+def cpu_seconds(pid: int) -> float:
+    """Returns the CPU time of a process so far, in seconds, and of those of its children that have ended."""
+    stat = _stat(pid)
+    return sum(map(int, stat[11:15])) / TICKS if stat else 0.0
+
+
 def private_bytes(pid: int) -> int:
     """Returns the memory that would go if the process went: resident and not of a file."""
     try:
@@ -77,6 +83,31 @@ def private_bytes(pid: int) -> int:
     except OSError:
         return 0
     return (int(resident) - int(shared)) * PAGE
+
+
+def resident_bytes(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+    except OSError:
+        return 0
+
+
+def end_tree(root: int, seconds: float = 10.0) -> None:
+    """Kills a child of the runner and what it has started, and waits until they are gone."""
+    own = [root, *descendants(root)]
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for pid in own:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        reap()
+        own = [pid for pid in own if (stat := _stat(pid)) and stat[0] != "Z"]
+        if not own:
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"processes outlived SIGKILL: {own}")
 
 
 def end_all(root: int, seconds: float = 10.0) -> None:

@@ -211,7 +211,7 @@ impl ServedModel {
         let (job, answer) = Job::new(request, rows, Instant::now());
         match self.queue.push(job) {
             Ok(()) => Ok(answer),
-            Err(PushError::Full) => {
+            Err(PushError::Full(_)) => {
                 self.figures.rejections.count(Rejection::QueueFull);
                 Err(ServeError::QueueFull {
                     model: self.spec.name.clone(),
@@ -219,7 +219,7 @@ impl ServedModel {
                     retry_after: Duration::from_secs(1),
                 })
             }
-            Err(PushError::Closed) => Err(self.unloaded()),
+            Err(PushError::Closed(_)) => Err(self.unloaded()),
         }
     }
 

@@ -23,8 +23,8 @@ mod ledger;
 pub mod loss;
 pub mod memory;
 pub mod model;
-pub(crate) mod opening;
 mod occupancy;
+pub(crate) mod opening;
 pub mod protocol;
 pub mod quarantine;
 mod queue;
@@ -33,6 +33,8 @@ pub mod restart;
 pub mod route;
 pub mod signature;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod worker;
 
 pub use answered::{AnswerClass, AnswerTimes};

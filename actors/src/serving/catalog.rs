@@ -144,7 +144,9 @@ fn only(entries: &BTreeMap<String, Arc<ModelEntry>>) -> Result<&Arc<ModelEntry>,
     let mut all = entries.values();
     let reason = match (all.next(), all.next()) {
         (Some(only), None) => return Ok(only),
-        (None, _) => "no model is loaded: put one into the model folder as <name>/model.onnx".into(),
+        (None, _) => {
+            "no model is loaded: put one into the model folder as <name>/model.onnx".into()
+        }
         _ => {
             let names: Vec<&str> = entries.keys().map(String::as_str).collect();
             format!(

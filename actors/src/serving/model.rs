@@ -35,7 +35,7 @@ mod standing;
 mod tests;
 
 pub(super) use answers::{Recovered, micros};
-pub(super) use figures::Figures;
+use figures::Figures;
 pub use limits::ServingLimits;
 pub(super) use place::{Place, Successor};
 
@@ -78,7 +78,7 @@ pub struct ServedModel {
     /// The execution budget in microseconds.
     run_budget: AtomicU64,
     /// What is counted of its name, whichever version it is.
-    pub(super) figures: Arc<Figures>,
+    figures: Arc<Figures>,
     occupancy: Arc<Occupancy>,
     /// A [`Standing`].
     standing: AtomicU8,
@@ -113,6 +113,10 @@ struct Desertion<'a>(Option<&'a ServedModel>);
 struct Life {
     required: bool,
     unloading: bool,
+    /// When it was told to take nothing new in.
+    retired: Option<Instant>,
+    /// It is out, and its workers have ended.
+    gone: bool,
     served: bool,
     down_since: Instant,
     last_load: Option<Duration>,
@@ -183,6 +187,8 @@ impl ServedModel {
             life: Mutex::new(Life {
                 required: false,
                 unloading: false,
+                retired: None,
+                gone: false,
                 served: false,
                 down_since: Instant::now(),
                 last_load: None,
@@ -306,7 +312,8 @@ impl ServedModel {
         let (job, answer) = Job::new(request, rows, Instant::now(), pass);
         match self.queue.push(job) {
             Ok(()) => Ok(answer),
-            Err(PushError::Full(_)) => {
+            Err(PushError::Full(job)) => {
+                drop(job);
                 self.figures.rejections.count(Rejection::QueueFull);
                 Err(Bounced::for_good(ServeError::QueueFull {
                     model: self.spec.name.clone(),

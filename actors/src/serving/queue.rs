@@ -17,7 +17,6 @@ use tokio::sync::Notify;
 use super::job::Job;
 
 /// Why a job was not taken in; it is given back, to be answered or to go elsewhere.
-#[cfg_attr(not(test), expect(dead_code, reason = "for a successor to take"))]
 #[derive(Debug)]
 pub(super) enum PushError {
     /// The queue holds as many as it may.
@@ -130,7 +129,6 @@ impl Queue {
     }
 
     /// Refuses new work from now on; what waits, and what comes back, is still taken.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a model that hands over"))]
     pub(super) fn seal(&self) {
         let mut inner = self.lock();
         if inner.stage == Stage::Open {

@@ -43,6 +43,9 @@ impl ModelEntry {
     /// where none is, the newest that should be.
     #[must_use]
     pub fn chosen(&self) -> &Arc<ServedModel> {
+        if let [only] = self.versions.as_slice() {
+            return only;
+        }
         let serving = |usable: bool| {
             self.versions.iter().rev().find(move |model| {
                 model.standing() == Standing::Serving && (!usable || model.state().is_usable())

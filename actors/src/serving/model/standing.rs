@@ -5,7 +5,7 @@
 //! is taken out when nobody is inside any more.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -64,6 +64,40 @@ impl ServedModel {
         }
     }
 
+    /// Waits until it serves, or it is clear that it does not; tells which.
+    pub(crate) async fn in_service(&self) -> bool {
+        let mut changes = self.changed.subscribe();
+        loop {
+            let serves = self.standing() == Standing::Serving && self.state() == ModelState::Ready;
+            if serves {
+                return true;
+            }
+            let hopeless = self.problem.is_some()
+                || !self.is_offered()
+                || matches!(self.state(), ModelState::Failed | ModelState::Unloading);
+            if hopeless || changes.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Waits until it is out of service and its workers have ended.
+    pub(crate) async fn gone(&self) {
+        let mut changes = self.changed.subscribe();
+        while !self.life().gone && changes.changed().await.is_ok() {}
+    }
+
+    pub(crate) fn note_gone(&self) {
+        self.hand_over_counts();
+        self.life().gone = true;
+        self.note_change();
+    }
+
+    /// Returns how long ago it was told to take nothing new in; `None` before.
+    pub(crate) fn retired_for(&self) -> Option<Duration> {
+        self.life().retired.map(|at| at.elapsed())
+    }
+
     pub(crate) fn set_wanted(&self, wanted: bool) {
         self.wanted.store(wanted, Ordering::Release);
     }
@@ -72,13 +106,16 @@ impl ServedModel {
     pub(crate) fn take_over(&self) {
         self.standing
             .store(Standing::Serving as u8, Ordering::Release);
+        self.note_change();
     }
 
     /// Takes nothing new in from now on; those inside are answered.
     pub(crate) fn retire(&self) {
         self.standing
             .store(Standing::Retiring as u8, Ordering::Release);
+        self.life().retired.get_or_insert_with(Instant::now);
         self.queue.seal();
+        self.note_change();
     }
 
     /// Tells whoever waits that a worker has come or gone.

@@ -1,11 +1,13 @@
 //! The queue alone, with nobody behind it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use impetus_engine::Tensor;
 
 use super::*;
+use crate::serving::occupancy::Occupancy;
 use crate::serving::{Inference, Protocol, Request, ServeError};
 
 type Answer = tokio::sync::oneshot::Receiver<Result<Inference, ServeError>>;
@@ -14,7 +16,8 @@ fn job(value: f32) -> (Job, Answer) {
     let now = Instant::now();
     let inputs = vec![Tensor::from_f32("x", vec![1, 1], &[value]).unwrap()];
     let deadline = now + Duration::from_secs(3600);
-    Job::new(Request::new(inputs, deadline, Protocol::Predict), 1, now)
+    let request = Request::new(inputs, deadline, Protocol::Predict);
+    Job::new(request, 1, now, Arc::<Occupancy>::default().enter())
 }
 
 fn value(job: &Job) -> f32 {

@@ -43,7 +43,7 @@ impl Catalog {
         name: Option<&str>,
         version: Option<&str>,
     ) -> Result<Route, ServeError> {
-        let found = self.look_up(name, version);
+        let found = self.find(name, version);
         match found {
             Ok(model) => Ok(Route::new(Arc::clone(self), model, version.is_some())),
             Err(error) => {
@@ -116,7 +116,12 @@ impl Catalog {
         entries.get(name).map(|entry| Arc::clone(entry.chosen()))
     }
 
-    fn look_up(
+    /// Returns the model that a route would lead to, without counting anything: for whoever only
+    /// wants to know about it.
+    ///
+    /// # Errors
+    /// As [`route`](Self::route).
+    pub fn find(
         &self,
         name: Option<&str>,
         version: Option<&str>,

@@ -11,7 +11,7 @@ mod statistics;
 
 use std::sync::Arc;
 
-use impetus_actors::serving::{Catalog, ServeError, ServedModel};
+use impetus_actors::serving::{Catalog, ModelEntry, ServeError, ServedModel};
 use impetus_engine::Dim;
 
 use super::Refusal;
@@ -34,22 +34,11 @@ pub fn find(
     name: &str,
     version: Option<&str>,
 ) -> Result<Arc<ServedModel>, Refusal> {
-    let models = catalog.models();
-    let Some(model) = models.get(name) else {
-        let name = name.to_owned();
-        return Err(ServeError::UnknownModel { name }.into());
-    };
-    match version.filter(|version| !version.is_empty()) {
-        Some(version) if model.spec().version != version => Err(ServeError::UnknownVersion {
-            name: name.to_owned(),
-            version: version.to_owned(),
-        }
-        .into()),
-        _ => Ok(Arc::clone(model)),
-    }
+    let version = version.filter(|version| !version.is_empty());
+    Ok(catalog.find(Some(name), version)?)
 }
 
-/// Returns every version of a name that stands, or the one that is asked for.
+/// Returns every version of a name that takes requests, or the one that is asked for.
 ///
 /// # Errors
 /// There is none.
@@ -58,13 +47,26 @@ pub fn find_versions(
     name: &str,
     version: Option<&str>,
 ) -> Result<Vec<Arc<ServedModel>>, Refusal> {
-    find(catalog, name, version).map(|model| vec![model])
+    let found = find(catalog, name, version)?;
+    if version.is_some_and(|version| !version.is_empty()) {
+        return Ok(vec![found]);
+    }
+    let entries = catalog.entries();
+    let offered = entries.get(name).map(|entry| offered(entry));
+    Ok(offered.unwrap_or_else(|| vec![found]))
 }
 
-/// Returns every model in every version that stands.
+/// Returns every model in every version that takes requests.
 #[must_use]
 pub fn all(catalog: &Catalog) -> Vec<Arc<ServedModel>> {
-    catalog.models().values().cloned().collect()
+    let entries = catalog.entries();
+    entries.values().flat_map(|entry| offered(entry)).collect()
+}
+
+fn offered(entry: &ModelEntry) -> Vec<Arc<ServedModel>> {
+    let versions = entry.offered();
+    let models = versions.iter().filter_map(|version| entry.version(version));
+    models.cloned().collect()
 }
 
 /// Returns the extents of dimensions, -1 where they are free.

@@ -26,7 +26,7 @@ pub struct Caller {
 ///
 /// # Errors
 /// There is no such model, or not in that version.
-pub fn route(catalog: &Catalog, name: &str, version: Option<&str>) -> Result<Route, Refusal> {
+pub fn route(catalog: &Arc<Catalog>, name: &str, version: Option<&str>) -> Result<Route, Refusal> {
     let version = version.filter(|version| !version.is_empty());
     Ok(catalog.route(Some(name), version)?)
 }

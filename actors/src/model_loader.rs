@@ -169,7 +169,7 @@ impl ModelLoader {
         }
         ctx.progress("probe the runtime", PROBE_WITHIN);
         let worker = &shop.settings;
-        match opening::probe_runtime(&*shop.host, &worker.runtime, worker.link).await {
+        match opening::probe_runtime(&**shop.hosts.usual(), &worker.runtime, worker.link).await {
             Ok(runtime) => shop.catalog.runtime_loaded(runtime),
             Err(error) => warn!(%error, "the runtime cannot be used"),
         }
@@ -200,6 +200,7 @@ impl ModelLoader {
                         shared.settings.limits.clone(),
                         Arc::clone(&shared.commons),
                     ));
+                    model.announce();
                     if let Some(problem) = model.problem() {
                         warn!(model = %name, %problem, "model cannot be loaded");
                     } else {

@@ -1,3 +1,6 @@
 //! Where models come from. A source says which models there should be; the model loader makes it so.
 
+pub mod description;
 pub mod folder;
+
+pub use description::describe;

@@ -8,6 +8,7 @@ use impetus_actors::archive::{Archive, ArchiveSettings};
 use impetus_actors::metrics::MemoryRule;
 use impetus_actors::predlog::PredictionLogConfig;
 use impetus_actors::serving::budget::BudgetRule;
+use impetus_actors::serving::description;
 use impetus_actors::serving::memory::MemorySettings;
 use impetus_actors::serving::quarantine::QuarantineSettings;
 use impetus_actors::serving::{ServingLimits, WorkerSettings};
@@ -15,7 +16,7 @@ use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
-use crate::config::{Bytes, Config, HealthConfig};
+use crate::config::{Bytes, Config, HealthConfig, Isolation};
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
 
@@ -61,6 +62,7 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
     ServingLimits {
         workers: models.workers_for(cores),
         spares: models.spares,
+        isolation: isolation(config),
         queue: models.queue,
         max_batch: models.max_batch,
         in_flight: models.in_flight,
@@ -72,6 +74,14 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
             ceiling: models.run_timeout_ceiling.get(),
         },
         recovery_floor: models.recovery_floor.get(),
+    }
+}
+
+/// Returns where workers run of which nothing else is said.
+pub(super) fn isolation(config: &Config) -> description::Isolation {
+    match config.models.isolation {
+        Isolation::Process => description::Isolation::Process,
+        Isolation::Thread => description::Isolation::Thread,
     }
 }
 

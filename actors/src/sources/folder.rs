@@ -14,11 +14,7 @@ use thiserror::Error;
 
 use crate::serving::ModelSpec;
 use crate::serving::description::Description;
-
-/// The file that makes a folder a model.
-pub const MODEL_FILE: &str = "model.onnx";
-/// The optional description beside it.
-pub const DESCRIPTION_FILE: &str = "model.toml";
+use crate::sources::description::DESCRIPTION_FILE;
 
 /// A model that should be served.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,15 +66,17 @@ pub fn scan(dir: &Path) -> Result<Vec<Wanted>, ScanError> {
 }
 
 fn look_into(name: &str, folder: &Path) -> Option<Wanted> {
-    let (version, file) = find_model(folder)?;
-    let description_file = folder.join(DESCRIPTION_FILE);
-    let mut fingerprint = Fingerprint::default();
-    fingerprint.add(&file);
-    fingerprint.add(&description_file);
-    let (description, problem) = match read_description(name, &description_file) {
+    let (description, problem) = match super::describe(name, folder) {
         Ok(description) => (description, None),
         Err(problem) => (Description::default(), Some(problem)),
     };
+    let (version, file) = find_model(folder, description.file_name())?;
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.add(&file);
+    fingerprint.add(&folder.join(DESCRIPTION_FILE));
+    for read in &description.reads {
+        fingerprint.add(read);
+    }
     let version = version
         .or_else(|| description.version.clone())
         .unwrap_or_else(|| "1".to_owned());
@@ -97,8 +95,8 @@ fn look_into(name: &str, folder: &Path) -> Option<Wanted> {
 }
 
 /// Returns the model's file and the version its folder names, if one does.
-fn find_model(folder: &Path) -> Option<(Option<String>, PathBuf)> {
-    let plain = folder.join(MODEL_FILE);
+fn find_model(folder: &Path, file_name: &str) -> Option<(Option<String>, PathBuf)> {
+    let plain = folder.join(file_name);
     if plain.is_file() {
         return Some((None, plain));
     }
@@ -107,31 +105,11 @@ fn find_model(folder: &Path) -> Option<(Option<String>, PathBuf)> {
         .flatten()
         .filter_map(|entry| {
             let number: u64 = entry.file_name().to_str()?.parse().ok()?;
-            let file = entry.path().join(MODEL_FILE);
+            let file = entry.path().join(file_name);
             file.is_file().then_some((number, file))
         })
         .max_by_key(|(number, _)| *number)?;
     Some((Some(newest.0.to_string()), newest.1))
-}
-
-fn read_description(name: &str, file: &Path) -> Result<Description, String> {
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Description::default()),
-        Err(error) => return Err(format!("{} cannot be read: {error}", file.display())),
-    };
-    let description: Description = toml::from_str(&text)
-        .map_err(|error| format!("{} is not understood: {}", file.display(), error.message()))?;
-    if let Some(problem) = description.problem() {
-        return Err(format!("{} cannot hold: {problem}", file.display()));
-    }
-    match &description.name {
-        Some(other) if other != name => Err(format!(
-            "{} says name = {other:?}, but its folder is {name:?}: make them the same",
-            file.display()
-        )),
-        _ => Ok(description),
-    }
 }
 
 // === impl Fingerprint ===

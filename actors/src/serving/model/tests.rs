@@ -8,6 +8,7 @@ use impetus_supervision::{Clock, Healing, SystemClock};
 use proptest::prelude::*;
 
 use super::super::budget::BudgetRule;
+use super::super::description::Isolation;
 use super::super::loss::{Blame, Loss};
 use super::super::quarantine::QuarantineSettings;
 use super::super::state::WorkerState;
@@ -55,6 +56,7 @@ fn model(limits: ServingLimits) -> Arc<ServedModel> {
         load_micros: 1,
         warm_up_micros: 1,
         warm_up_skipped: None,
+        sample_runs: Vec::new(),
         max_batch_free: true,
         runtime: RuntimeInfo {
             name: "none".to_owned(),
@@ -70,6 +72,7 @@ fn limits() -> ServingLimits {
     ServingLimits {
         workers: 1,
         spares: 0,
+        isolation: Isolation::Process,
         queue: 64,
         max_batch: 4,
         in_flight: 2,

@@ -1,0 +1,50 @@
+//! What a model's folder says about it: `model.toml`, or nothing.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::serving::description::Description;
+
+/// The server's own description.
+pub const DESCRIPTION_FILE: &str = "model.toml";
+
+/// Reads what the folder of a model says about it. Blocks on the file system.
+///
+/// # Errors
+/// What it says is not understood, contradicts itself, or asks for what this server does not
+/// serve; the text names the file and the key.
+pub fn describe(name: &str, folder: &Path) -> Result<Description, String> {
+    let own = folder.join(DESCRIPTION_FILE);
+    let mut description = if let Some(text) = read(&own)? {
+        from_toml(name, &text).map_err(|problem| format!("{} {problem}", own.display()))?
+    } else {
+        Description::default()
+    };
+    description
+        .resolve(folder)
+        .map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    Ok(description)
+}
+
+fn read(file: &Path) -> Result<Option<String>, String> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{} cannot be read: {error}", file.display())),
+    }
+}
+
+fn from_toml(name: &str, text: &str) -> Result<Description, String> {
+    let description: Description =
+        toml::from_str(text).map_err(|error| format!("is not understood: {}", error.message()))?;
+    if let Some(problem) = description.problem() {
+        return Err(format!("cannot hold: {problem}"));
+    }
+    match &description.name {
+        Some(other) if other != name => Err(format!(
+            "says name = {other:?}, but its folder is {name:?}: make them the same"
+        )),
+        _ => Ok(description),
+    }
+}

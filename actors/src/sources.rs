@@ -2,5 +2,6 @@
 
 pub mod description;
 pub mod folder;
+pub mod triton;
 
 pub use description::describe;

@@ -5,6 +5,7 @@
 //! key or a value that is not understood makes the model one that cannot be loaded, with the reason:
 //! a misspelt limit must not be no limit.
 
+mod batching;
 mod expected;
 mod files;
 mod image;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use batching::{Batching, TimeoutAction, WhenFull};
 pub use expected::{Expectations, ExpectedTensor};
 pub use files::{inside, read_labels};
 pub use image::{Channels, ImageInput, Layout};
@@ -56,9 +58,17 @@ pub struct Description {
     #[serde(default)]
     pub required: bool,
     /// How many workers serve it, instead of `models.workers`.
+    #[serde(alias = "instances")]
     pub workers: Option<usize>,
+    /// With how many threads each of them computes, instead of `models.threads`.
+    pub threads: Option<usize>,
     /// How many more stand by, loaded and warm, instead of `models.spares`.
     pub spares: Option<usize>,
+    /// Its share of the machine beside other models that have work; 1 when absent.
+    pub share: Option<u32>,
+    /// How its requests wait and become batches.
+    #[serde(default)]
+    pub batching: Batching,
     /// Whether a worker is a process or a thread of the server, instead of `models.isolation`.
     pub isolation: Option<Isolation>,
     /// Whether the first dimension counts rows that have nothing to do with each other, where the
@@ -147,6 +157,18 @@ impl Description {
             .is_some_and(|workers| !(1..=256).contains(&workers))
         {
             return Some("workers must be 1 to 256".to_owned());
+        }
+        if self
+            .threads
+            .is_some_and(|threads| !(1..=256).contains(&threads))
+        {
+            return Some("threads must be 1 to 256".to_owned());
+        }
+        if self.share.is_some_and(|share| !(1..=1000).contains(&share)) {
+            return Some("share must be 1 to 1000".to_owned());
+        }
+        if let Some(problem) = self.batching.problem() {
+            return Some(problem);
         }
         if self.spares.is_some_and(|spares| spares > 16) {
             return Some("spares must be 0 to 16".to_owned());

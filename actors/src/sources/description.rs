@@ -1,13 +1,19 @@
-//! What a model's folder says about it: `model.toml`, or nothing.
+//! What a model's folder says about it: `model.toml`, or else Triton's `config.pbtxt`, or nothing.
+//!
+//! One of the two files counts, never a mixture: with both there is no telling which of them
+//! whoever reads the folder believes. The server's own wins, and says so.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::triton;
 use crate::serving::description::Description;
 
 /// The server's own description.
 pub const DESCRIPTION_FILE: &str = "model.toml";
+/// The description that Triton reads.
+pub const TRITON_FILE: &str = "config.pbtxt";
 
 /// Reads what the folder of a model says about it. Blocks on the file system.
 ///
@@ -16,8 +22,21 @@ pub const DESCRIPTION_FILE: &str = "model.toml";
 /// serve; the text names the file and the key.
 pub fn describe(name: &str, folder: &Path) -> Result<Description, String> {
     let own = folder.join(DESCRIPTION_FILE);
+    let theirs = folder.join(TRITON_FILE);
     let mut description = if let Some(text) = read(&own)? {
-        from_toml(name, &text).map_err(|problem| format!("{} {problem}", own.display()))?
+        let mut description =
+            from_toml(name, &text).map_err(|problem| format!("{} {problem}", own.display()))?;
+        if theirs.exists() {
+            description.notes.push(format!(
+                "{TRITON_FILE} is ignored: {DESCRIPTION_FILE} beside it says everything"
+            ));
+        }
+        description
+    } else if let Some(text) = read(&theirs)? {
+        triton::read_pbtxt(&text)
+            .map_err(|problem| problem.to_string())
+            .and_then(|config| config.describe(folder))
+            .map_err(|problem| format!("{}: {problem}", theirs.display()))?
     } else {
         Description::default()
     };

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::serving::ModelSpec;
 use crate::serving::description::Description;
-use crate::sources::description::DESCRIPTION_FILE;
+use crate::sources::description::{DESCRIPTION_FILE, TRITON_FILE};
 
 /// A model that should be served.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,7 +73,9 @@ fn look_into(name: &str, folder: &Path) -> Option<Wanted> {
     let (version, file) = find_model(folder, description.file_name())?;
     let mut fingerprint = Fingerprint::default();
     fingerprint.add(&file);
-    fingerprint.add(&folder.join(DESCRIPTION_FILE));
+    for described in [DESCRIPTION_FILE, TRITON_FILE] {
+        fingerprint.add(&folder.join(described));
+    }
     for read in &description.reads {
         fingerprint.add(read);
     }

@@ -48,6 +48,21 @@ pub(super) mod period {
     }
 }
 
+/// A period that may be nothing.
+pub(super) mod wait {
+    use std::time::Duration;
+
+    use serde::Deserializer;
+
+    pub(in crate::serving::description) use super::period::serialize;
+
+    pub(in crate::serving::description) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        super::parse(deserializer, humantime::parse_duration, "2ms")
+    }
+}
+
 pub(super) mod size {
     use bytesize::ByteSize;
     use serde::{Deserializer, Serializer};

@@ -4,4 +4,4 @@ pub mod description;
 pub mod folder;
 pub mod triton;
 
-pub use description::describe;
+pub use description::{describe, describe_as};

@@ -46,6 +46,18 @@ pub fn describe(name: &str, folder: &Path) -> Result<Description, String> {
     Ok(description)
 }
 
+/// Returns what `config` says about the model in a folder, instead of what lies there: the JSON form
+/// of Triton's configuration, as a request to load a model brings it. Blocks on the file system.
+///
+/// # Errors
+/// As for [`describe`].
+pub fn describe_as(config: &str, folder: &Path) -> Result<Description, String> {
+    let config = triton::from_json(config).map_err(|problem| problem.to_string())?;
+    let mut description = config.describe(folder)?;
+    description.resolve(folder)?;
+    Ok(description)
+}
+
 fn read(file: &Path) -> Result<Option<String>, String> {
     match fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),

@@ -17,6 +17,7 @@ mod admin;
 mod clock;
 mod contract;
 mod database;
+mod descriptions;
 mod durability;
 mod edge;
 mod ending;

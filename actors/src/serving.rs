@@ -23,6 +23,7 @@ mod ledger;
 pub mod loss;
 pub mod memory;
 pub mod model;
+mod occupancy;
 pub(crate) mod opening;
 pub mod protocol;
 pub mod quarantine;
@@ -32,10 +33,12 @@ pub mod restart;
 pub mod route;
 pub mod signature;
 pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod worker;
 
 pub use answered::{AnswerClass, AnswerTimes};
-pub use catalog::Catalog;
+pub use catalog::{Catalog, ModelEntry};
 pub use error::{Fault, ServeError};
 pub use host::{HostedWorker, WorkerHost};
 pub use job::{Inference, Request};
@@ -44,5 +47,5 @@ pub use protocol::{Priority, Protocol};
 pub use rejection::Rejection;
 pub use restart::RestartReason;
 pub use route::Route;
-pub use state::{ModelState, ModelStatus, WorkerState};
+pub use state::{ModelState, ModelStatus, Standing, WorkerState};
 pub use worker::{ModelWorker, WorkerSettings};

@@ -11,9 +11,11 @@ use impetus::http::{AppState, Traffic};
 use impetus_actors::metrics::Resources;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::serving::budget::BudgetRule;
-use impetus_actors::serving::description::Description;
+use impetus_actors::serving::description::{Description, Isolation};
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
-use impetus_actors::serving::{Catalog, Commons, ModelSpec, ServedModel, ServingLimits};
+use impetus_actors::serving::{
+    Catalog, Commons, ModelEntry, ModelSpec, ServedModel, ServingLimits,
+};
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_actors::sources::folder::{Fingerprint, Wanted};
 use impetus_supervision::{Clock, Healing, SystemClock};
@@ -36,7 +38,7 @@ pub(crate) fn with_one_model() -> anyhow::Result<AppState> {
     });
     let catalog = Arc::new(Catalog::default());
     let model = Arc::new(ServedModel::new(wanted(), limits(), Arc::clone(&commons)));
-    catalog.publish(BTreeMap::from([("surface".to_owned(), model)]));
+    catalog.publish(ModelEntry::of(vec![model]));
     let sources = Sources {
         healing: commons.healing.clone(),
         clock,
@@ -60,6 +62,7 @@ pub(crate) fn with_one_model() -> anyhow::Result<AppState> {
         outcomes,
         quarantine: Arc::clone(&commons.quarantine),
         predlog: None,
+        control: None,
         traffic: Arc::new(Traffic::default()),
         disk: Arc::default(),
         lifecycle: Arc::default(),
@@ -73,6 +76,8 @@ fn wanted() -> Wanted {
         spec: ModelSpec {
             name: "surface".to_owned(),
             version: "1".to_owned(),
+            versioned: false,
+            load: 1,
             path: "model.onnx".into(),
             bytes: 1,
             description: Description::default(),
@@ -97,6 +102,7 @@ fn limits() -> ServingLimits {
             ceiling: SOON,
         },
         recovery_floor: SOON,
+        isolation: Isolation::Process,
     }
 }
 

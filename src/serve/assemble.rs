@@ -11,15 +11,15 @@ use std::time::Instant;
 use impetus_actors::db_writer;
 use impetus_actors::heartbeat::{BoardSource, Heartbeat, Pulse};
 use impetus_actors::metrics::{self, MetricsConfig};
-use impetus_actors::model_loader::{LoaderSettings, LoaderShared, MODEL_LOADER, ModelLoader};
+use impetus_actors::model_loader::{LoaderShared, MODEL_LOADER, ModelControl, ModelLoader};
 use impetus_actors::orphans::Children;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLog;
-use impetus_actors::serving::host::{ProcessHost, ThreadHost};
+use impetus_actors::serving::host::{Hosts, ProcessHost, ThreadHost};
 use impetus_actors::serving::memory::{MemoryGuard, OutOfMemory};
 use impetus_actors::serving::quarantine::Quarantine;
 use impetus_actors::serving::worker::Workshop;
-use impetus_actors::serving::{Catalog, Commons, WorkerHost};
+use impetus_actors::serving::{Catalog, Commons};
 use impetus_supervision::{
     ChildSpec, Clock, Healing, Running, Significance, Strategy, SupervisorSpec, System,
 };
@@ -29,7 +29,7 @@ use tracing::{error, warn};
 use super::allowance::Threads;
 use super::settings;
 use crate::cli::WorkerArgs;
-use crate::config::{Config, Isolation, SearchPlaces, resolve_runtime_library};
+use crate::config::{Config, SearchPlaces, resolve_runtime_library};
 use crate::data_disk::DataDisk;
 use crate::health::plane::Sources;
 use crate::health::{EdgeStamps, HealthPlane, Lifecycle, OperatorDrain};
@@ -60,7 +60,7 @@ pub(super) struct Given {
 
 /// What runs workers, and with which library.
 pub(super) struct Host {
-    host: Arc<dyn WorkerHost>,
+    hosts: Hosts,
     library: PathBuf,
 }
 
@@ -119,10 +119,13 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         root = root.child(settings::healing(config, child)?);
         predlog = Some(log);
     }
+    let mut control = None;
     if let Some(host) = host {
-        for child in models(config, &shared, host)? {
+        let (children, of_models) = models(config, &shared, host)?;
+        for child in children {
             root = root.child(child);
         }
+        control = Some(of_models);
     }
     let lifecycle = Arc::new(Lifecycle::default());
     let plane = Arc::new(HealthPlane::new(
@@ -152,6 +155,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         outcomes: Arc::clone(&shared.commons.outcomes),
         quarantine: Arc::clone(&shared.commons.quarantine),
         predlog,
+        control,
         traffic: Arc::new(Traffic::default()),
         disk,
         lifecycle,
@@ -177,7 +181,11 @@ fn heartbeat(config: &Config, shared: &Shared) -> anyhow::Result<ChildSpec> {
         .tick(config.health.heartbeat_interval.get()))
 }
 
-fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[ChildSpec; 2]> {
+fn models(
+    config: &Config,
+    shared: &Shared,
+    host: Host,
+) -> anyhow::Result<([ChildSpec; 2], ModelControl)> {
     let (models, supervisor) =
         ChildSpec::supervisor(SupervisorSpec::new("models").strategy(Strategy::OneForOne));
     let backoff = settings::backoff(
@@ -185,35 +193,28 @@ fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[Child
         config.models.backoff_min.get(),
         config.models.backoff_max.get(),
     )?;
-    let loader = Arc::new(LoaderShared {
-        settings: LoaderSettings {
-            dir: config.models.dir.clone(),
-            required: config.models.required.clone(),
-            limits: settings::serving(config, shared.cores),
-            intensity: settings::intensity(config)?,
-            backoff,
-            cool_down: config.supervision.cool_down.get(),
-        },
-        shop: Arc::new(Workshop {
-            host: host.host,
-            catalog: Arc::clone(&shared.catalog),
-            settings: settings::worker(config, host.library, shared.cores),
-            memory: Arc::clone(&shared.memory),
-            out_of_memory: OutOfMemory::default(),
-            forensics: settings::forensics(config)?,
-            board: Arc::clone(&shared.board),
-            clock: Arc::clone(&shared.clock),
-        }),
-        models: supervisor,
+    let settings = settings::loader(config, shared.cores, backoff)?;
+    let shop = Arc::new(Workshop {
+        hosts: host.hosts,
+        catalog: Arc::clone(&shared.catalog),
+        settings: settings::worker(config, host.library, shared.cores),
+        memory: Arc::clone(&shared.memory),
+        out_of_memory: OutOfMemory::default(),
+        forensics: settings::forensics(config)?,
         board: Arc::clone(&shared.board),
-        commons: Arc::clone(&shared.commons),
+        clock: Arc::clone(&shared.clock),
     });
-    let (loader, _) =
-        ChildSpec::actor(MODEL_LOADER, move |_| ModelLoader::new(Arc::clone(&loader)));
+    let commons = Arc::clone(&shared.commons);
+    let shared = Arc::new(LoaderShared::new(settings, shop, supervisor, commons));
+    let of_loader = Arc::clone(&shared);
+    let (loader, actor) = ChildSpec::actor(MODEL_LOADER, move |_| {
+        ModelLoader::new(Arc::clone(&of_loader))
+    });
+    let control = shared.control(actor);
     let loader = settings::common(config, loader)?
         .significance(Significance::Significant)
         .tick(config.models.poll_every.get());
-    Ok([settings::common(config, models)?, loader])
+    Ok(([settings::common(config, models)?, loader], control))
 }
 
 /// Starts what runs workers, if this process has any.
@@ -222,22 +223,18 @@ pub(super) fn host(config: &Config, children: Children) -> anyhow::Result<Option
         return Ok(None);
     }
     let library = library(config);
-    let host: Arc<dyn WorkerHost> = match config.models.isolation {
-        Isolation::Thread => {
-            warn!("models run on threads of the server: a crash of one ends all");
-            Arc::new(ThreadHost)
-        }
-        Isolation::Process => {
-            let args = WorkerArgs {
-                parent: std::process::id(),
-                log_level: config.log_level.clone(),
-                log_format: LogSettings::of_server(config).format,
-                runtime: Some(library.clone()),
-            };
-            Arc::new(ProcessHost::start(args.command_line(), children)?)
-        }
+    let args = WorkerArgs {
+        parent: std::process::id(),
+        log_level: config.log_level.clone(),
+        log_format: LogSettings::of_server(config).format,
+        runtime: Some(library.clone()),
     };
-    Ok(Some(Host { host, library }))
+    let hosts = Hosts {
+        process: Arc::new(ProcessHost::start(args.command_line(), children)?),
+        thread: Arc::new(ThreadHost),
+        usual: settings::isolation(config),
+    };
+    Ok(Some(Host { hosts, library }))
 }
 
 /// Finds the runtime. One that is missing is not the end: workers say so, and go on trying, and

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use impetus_actors::archive::{Archive, ArchiveSettings};
 use impetus_actors::metrics::MemoryRule;
+use impetus_actors::model_loader::{LoaderSettings, Mode};
 use impetus_actors::predlog::PredictionLogConfig;
 use impetus_actors::serving::budget::BudgetRule;
+use impetus_actors::serving::description;
 use impetus_actors::serving::memory::MemorySettings;
 use impetus_actors::serving::quarantine::QuarantineSettings;
 use impetus_actors::serving::{ServingLimits, WorkerSettings};
@@ -15,7 +17,7 @@ use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
-use crate::config::{Bytes, Config, HealthConfig};
+use crate::config::{Bytes, Config, HealthConfig, Isolation, ModelMode};
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
 
@@ -61,6 +63,7 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
     ServingLimits {
         workers: models.workers_for(cores),
         spares: models.spares,
+        isolation: isolation(config),
         queue: models.queue,
         max_batch: models.max_batch,
         in_flight: models.in_flight,
@@ -73,6 +76,42 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
         },
         recovery_floor: models.recovery_floor.get(),
     }
+}
+
+/// Returns where workers run of which nothing else is said.
+pub(super) fn isolation(config: &Config) -> description::Isolation {
+    match config.models.isolation {
+        Isolation::Process => description::Isolation::Process,
+        Isolation::Thread => description::Isolation::Thread,
+    }
+}
+
+/// Returns what the model loader goes by.
+///
+/// # Errors
+/// The restart intensity is none.
+pub(super) fn loader(
+    config: &Config,
+    cores: usize,
+    backoff: Backoff,
+) -> anyhow::Result<LoaderSettings> {
+    let models = &config.models;
+    Ok(LoaderSettings {
+        dir: models.dir.clone(),
+        mode: match models.mode {
+            ModelMode::Watch => Mode::Watch,
+            ModelMode::Startup => Mode::Startup,
+            ModelMode::Explicit => Mode::Explicit,
+        },
+        load: models.load.clone(),
+        // Nobody inside is waited for any longer than that.
+        retire_within: config.http.request_timeout.get() + Duration::from_secs(1),
+        required: models.required.clone(),
+        limits: serving(config, cores),
+        intensity: intensity(config)?,
+        backoff,
+        cool_down: config.supervision.cool_down.get(),
+    })
 }
 
 /// Returns what every worker is started with.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use impetus_engine::Tensor;
 use tokio::sync::oneshot;
 
+use super::occupancy::Pass;
 use super::{Priority, Protocol, ServeError};
 
 /// What a caller hands in: the inputs of one request, each with its batch dimension first.
@@ -55,6 +56,11 @@ pub(super) struct Job {
     pub(super) accidents: u32,
     /// Never shares a batch again: it was part of one that was lost or that failed.
     pub(super) alone: bool,
+    pub(super) protocol: Protocol,
+    pub(super) priority: Option<Priority>,
+    pub(super) queue_timeout: Option<Duration>,
+    /// Keeps the model it is in from ending.
+    _pass: Pass,
     pub(super) reply: oneshot::Sender<Result<Inference, ServeError>>,
 }
 
@@ -82,6 +88,7 @@ impl Job {
         request: Request,
         rows: usize,
         now: Instant,
+        pass: Pass,
     ) -> (Self, oneshot::Receiver<Result<Inference, ServeError>>) {
         let (reply, answer) = oneshot::channel();
         let job = Self {
@@ -93,9 +100,25 @@ impl Job {
             losses: 0,
             accidents: 0,
             alone: false,
+            protocol: request.protocol,
+            priority: request.priority,
+            queue_timeout: request.queue_timeout,
+            _pass: pass,
             reply,
         };
         (job, answer)
+    }
+
+    /// Returns what the caller had handed in, of a job that never came anywhere.
+    pub(super) fn into_request(self) -> Request {
+        Request {
+            inputs: Arc::try_unwrap(self.inputs).unwrap_or_else(|shared| (*shared).clone()),
+            deadline: self.deadline,
+            id: self.id,
+            protocol: self.protocol,
+            priority: self.priority,
+            queue_timeout: self.queue_timeout,
+        }
     }
 
     /// Returns its id, if it has one.

@@ -4,31 +4,34 @@
 //! writes into its own worker's place only while it is the newest incarnation there.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use impetus_engine::{Loaded, Tensor};
 use impetus_supervision::Healing;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::description::Description;
 use super::job::{Inference, Job, Request};
 use super::ledger::{Ledger, LinkId};
+use super::occupancy::Occupancy;
 use super::quarantine::{Quarantine, Suspect};
 use super::queue::{PushError, Queue};
 use super::rejection::Rejection;
 use super::signature::Signature;
-use super::state::{self, ModelState, StateFacts, WorkerState, WorkerStatus};
+use super::state::{self, ModelState, Standing, StateFacts, WorkerState, WorkerStatus};
 use super::{ModelStatus, ServeError};
 use crate::outcomes::Outcomes;
 use crate::sources::folder::{Fingerprint, Wanted};
 
+mod announcement;
 mod answers;
 mod figures;
 mod limits;
 mod place;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +47,10 @@ pub struct ModelSpec {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// Whether its folder names versions, so that several may be there.
+    pub versioned: bool,
+    /// Which load of this version of its name it is, from 1; a file that has changed is loaded anew.
+    pub load: u32,
     /// Its file.
     pub path: PathBuf,
     /// Size of the file in bytes.
@@ -71,7 +78,22 @@ pub struct ServedModel {
     life: Mutex<Life>,
     /// The execution budget in microseconds.
     run_budget: AtomicU64,
-    figures: Figures,
+    /// What is counted of its name, whichever version it is.
+    figures: Arc<Figures>,
+    occupancy: Arc<Occupancy>,
+    /// A [`Standing`].
+    standing: AtomicU8,
+    wanted: AtomicBool,
+    /// Told when a worker comes or goes.
+    changed: watch::Sender<()>,
+}
+
+/// A request that was not taken in.
+#[derive(Debug)]
+pub(super) struct Bounced {
+    pub(super) error: ServeError,
+    /// The request itself, where another version may take it.
+    pub(super) request: Option<Request>,
 }
 
 /// What all models have in common.
@@ -92,6 +114,10 @@ struct Desertion<'a>(Option<&'a ServedModel>);
 struct Life {
     required: bool,
     unloading: bool,
+    /// When it was told to take nothing new in.
+    retired: Option<Instant>,
+    /// It is out, and its workers have ended.
+    gone: bool,
     served: bool,
     down_since: Instant,
     last_load: Option<Duration>,
@@ -99,12 +125,52 @@ struct Life {
     last_base: Option<u64>,
 }
 
+// === impl ModelSpec ===
+
+impl ModelSpec {
+    /// Returns the name by which its actors are told from those of other versions.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let mut label = self.name.clone();
+        if self.versioned {
+            label.push('@');
+            label.push_str(&self.version);
+        }
+        if self.load > 1 {
+            label.push_str(&format!("#{}", self.load));
+        }
+        label
+    }
+}
+
 // === impl ServedModel ===
 
 impl ServedModel {
-    /// Makes the place for a model; nothing is loaded yet.
+    /// Makes the place for a model, the first of its name; nothing is loaded yet.
     #[must_use]
     pub fn new(wanted: Wanted, limits: ServingLimits, commons: Arc<Commons>) -> Self {
+        let figures = Arc::new(Figures::new());
+        Self::counted(wanted, limits, commons, figures)
+    }
+
+    /// Makes the place for another version of a model that is there; it takes no requests before it
+    /// is told to.
+    #[must_use]
+    pub fn beside(wanted: Wanted, limits: ServingLimits, other: &Self) -> Self {
+        let (commons, figures) = (Arc::clone(&other.commons), Arc::clone(&other.figures));
+        let model = Self::counted(wanted, limits, commons, figures);
+        model
+            .standing
+            .store(Standing::Incoming as u8, Ordering::Release);
+        model
+    }
+
+    fn counted(
+        wanted: Wanted,
+        limits: ServingLimits,
+        commons: Arc<Commons>,
+        figures: Arc<Figures>,
+    ) -> Self {
         let Wanted {
             spec,
             fingerprint,
@@ -112,7 +178,7 @@ impl ServedModel {
         } = wanted;
         let limits = limits.of(&spec.description);
         let places = (0..limits.workers + limits.spares)
-            .map(|index| Place::new(format!("worker:{}/{index}", spec.name)))
+            .map(|index| Place::new(format!("worker:{}/{index}", spec.label())))
             .collect();
         Self {
             queue: Queue::new(limits.queue),
@@ -122,6 +188,8 @@ impl ServedModel {
             life: Mutex::new(Life {
                 required: false,
                 unloading: false,
+                retired: None,
+                gone: false,
                 served: false,
                 down_since: Instant::now(),
                 last_load: None,
@@ -130,7 +198,11 @@ impl ServedModel {
             active: Arc::new(Semaphore::new(limits.workers)),
             deserted: Notify::new(),
             run_budget: AtomicU64::new(micros(limits.budget.unlearned())),
-            figures: Figures::new(),
+            figures,
+            occupancy: Arc::default(),
+            standing: AtomicU8::new(Standing::Serving as u8),
+            wanted: AtomicBool::new(true),
+            changed: standing::changes(),
             spec,
             fingerprint,
             problem,
@@ -201,6 +273,61 @@ impl ServedModel {
         &self,
         request: Request,
     ) -> Result<oneshot::Receiver<Result<Inference, ServeError>>, ServeError> {
+        self.admit(request).map_err(|bounced| bounced.error)
+    }
+
+    /// Takes a request in and waits for its answer until the request's deadline. A caller that
+    /// stops waiting cancels its answer and nothing else.
+    ///
+    /// # Errors
+    /// See [`ServeError`]. A model on its way out gives the request back.
+    pub(super) async fn infer(&self, request: Request) -> Result<Inference, Box<Bounced>> {
+        let within = request.deadline.saturating_duration_since(Instant::now());
+        let answer = self.admit(request)?;
+        let mut desertion = Desertion(Some(self));
+        match tokio::time::timeout(within, answer).await {
+            Ok(Ok(result)) => {
+                desertion.0 = None;
+                result.map_err(Bounced::for_good)
+            }
+            // The job was dropped unanswered: it had passed its deadline in the queue.
+            Ok(Err(_)) | Err(_) => {
+                self.count_failures(1);
+                Err(Bounced::for_good(ServeError::DeadlineExceeded {
+                    model: self.spec.name.clone(),
+                    within,
+                }))
+            }
+        }
+    }
+
+    fn admit(
+        &self,
+        request: Request,
+    ) -> Result<oneshot::Receiver<Result<Inference, ServeError>>, Box<Bounced>> {
+        if !self.is_offered() {
+            return Err(self.hand_back(request));
+        }
+        let rows = self.check(&request).map_err(Bounced::for_good)?;
+        let pass = self.occupancy.enter();
+        let (job, answer) = Job::new(request, rows, Instant::now(), pass);
+        match self.queue.push(job) {
+            Ok(()) => Ok(answer),
+            Err(PushError::Full(job)) => {
+                drop(job);
+                self.figures.rejections.count(Rejection::QueueFull);
+                Err(Bounced::for_good(ServeError::QueueFull {
+                    model: self.spec.name.clone(),
+                    waiting: self.queue.capacity(),
+                    retry_after: Duration::from_secs(1),
+                }))
+            }
+            Err(PushError::Closed(job)) => Err(self.hand_back(job.into_request())),
+        }
+    }
+
+    /// Holds a request against the signature and the quarantine; returns how many rows it has.
+    fn check(&self, request: &Request) -> Result<usize, ServeError> {
         let signature = self.usable_signature()?;
         let rows = signature.check(&request.inputs)?;
         let suspect = self.suspect(&request.inputs, request.id.as_deref());
@@ -208,44 +335,16 @@ impl ServedModel {
             self.figures.rejections.count(Rejection::Quarantined);
             return Err(entry.into());
         }
-        let (job, answer) = Job::new(request, rows, Instant::now());
-        match self.queue.push(job) {
-            Ok(()) => Ok(answer),
-            Err(PushError::Full) => {
-                self.figures.rejections.count(Rejection::QueueFull);
-                Err(ServeError::QueueFull {
-                    model: self.spec.name.clone(),
-                    waiting: self.queue.capacity(),
-                    retry_after: Duration::from_secs(1),
-                })
-            }
-            Err(PushError::Closed) => Err(self.unloaded()),
-        }
+        Ok(rows)
     }
 
-    /// Takes a request in and waits for its answer until the request's deadline. A caller that
-    /// stops waiting cancels its answer and nothing else.
-    ///
-    /// # Errors
-    /// See [`ServeError`].
-    pub async fn infer(&self, request: Request) -> Result<Inference, ServeError> {
-        let within = request.deadline.saturating_duration_since(Instant::now());
-        let answer = self.submit(request)?;
-        let mut desertion = Desertion(Some(self));
-        match tokio::time::timeout(within, answer).await {
-            Ok(Ok(result)) => {
-                desertion.0 = None;
-                result
-            }
-            // The job was dropped unanswered: it had passed its deadline in the queue.
-            Ok(Err(_)) | Err(_) => {
-                self.count_failures(1);
-                Err(ServeError::DeadlineExceeded {
-                    model: self.spec.name.clone(),
-                    within,
-                })
-            }
-        }
+    fn hand_back(&self, request: Request) -> Box<Bounced> {
+        Box::new(Bounced {
+            error: ServeError::Unloaded {
+                model: self.spec.name.clone(),
+            },
+            request: Some(request),
+        })
     }
 
     /// Returns the model's state now.
@@ -320,6 +419,7 @@ impl ServedModel {
             queued: self.queued(),
             memory_bytes: workers.iter().filter_map(|w| w.resident_bytes).sum(),
             spares: self.limits.spares,
+            standing: self.standing(),
             workers,
             last_load_ms: last_load.map(|load| load.as_secs_f64() * 1e3),
             predictions: self.figures.predictions.load(Ordering::Relaxed),
@@ -348,6 +448,7 @@ impl ServedModel {
     /// Takes the model out: refuses new requests and answers those that wait.
     pub fn close(&self) {
         self.life().unloading = true;
+        self.note_change();
         for job in self.queue.close() {
             self.refuse(job, self.unloaded());
         }
@@ -356,10 +457,14 @@ impl ServedModel {
     /// Reports that a worker has loaded the model, `took` after its start; a worker that was
     /// loaded ahead took no time that anybody could wait for.
     pub(super) fn loaded(&self, loaded: &Loaded, took: Option<Duration>) {
-        let budget = self.limits.budget.learn(loaded, self.limits.max_batch);
+        let signature = Signature::of(loaded, &self.spec.description);
+        let max_rows = match signature.batches {
+            true => self.limits.max_batch,
+            false => 1,
+        };
+        let budget = self.limits.budget.learn(loaded, max_rows);
         self.run_budget.store(micros(budget), Ordering::Relaxed);
-        self.signature
-            .store(Some(Arc::new(Signature::from(loaded))));
+        self.signature.store(Some(Arc::new(signature)));
         let mut life = self.life();
         life.served = true;
         life.last_load = took.or(life.last_load);
@@ -406,6 +511,7 @@ impl ServedModel {
     /// Reports that a worker stopped serving; the clock of recovery runs from the moment the last
     /// one did.
     pub(super) fn note_down(&self) {
+        self.note_change();
         let ready = self
             .places
             .iter()
@@ -457,6 +563,18 @@ impl ServedModel {
 
     fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Bounced ===
+
+impl Bounced {
+    /// Nobody else would take it either.
+    fn for_good(error: ServeError) -> Box<Self> {
+        Box::new(Self {
+            error,
+            request: None,
+        })
     }
 }
 

@@ -2,6 +2,10 @@
 //!
 //! Taking is greedy: whatever waits when a worker has room goes with it, up to the batch limit,
 //! and nothing is ever held back to fill a batch, so batching costs an idle server no delay.
+//!
+//! A queue ends in two steps. One that is *sealed* takes no new work in, and what it has, or what
+//! comes back to it from a lost worker, is still taken and run. One that is *closed* has nothing
+//! any more: whoever closed it answers what waited.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,13 +16,13 @@ use tokio::sync::Notify;
 
 use super::job::Job;
 
-/// Why a job was not taken in.
+/// Why a job was not taken in; it is given back, to be answered or to go elsewhere.
 #[derive(Debug)]
 pub(super) enum PushError {
     /// The queue holds as many as it may.
-    Full,
-    /// The model is being unloaded.
-    Closed,
+    Full(Job),
+    /// The queue is sealed or closed.
+    Closed(Job),
 }
 
 /// The queue; every method is safe from any thread and none waits for another one's work.
@@ -34,7 +38,19 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     jobs: VecDeque<Job>,
-    closed: bool,
+    stage: Stage,
+}
+
+/// How far a queue is on its way to its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    /// Takes work in.
+    #[default]
+    Open,
+    /// Takes nothing new in; what is here or comes back is still taken.
+    Sealed,
+    /// Has nothing any more and takes nothing in.
+    Closed,
 }
 
 // === impl Queue ===
@@ -65,15 +81,15 @@ impl Queue {
     pub(super) fn push(&self, job: Job) -> Result<(), PushError> {
         {
             let mut inner = self.lock();
-            if inner.closed {
-                return Err(PushError::Closed);
+            if inner.stage != Stage::Open {
+                return Err(PushError::Closed(job));
             }
             if inner.jobs.len() >= self.capacity {
                 let now = Instant::now();
                 // Those whose callers have gone take no place from those who wait.
                 inner.jobs.retain(|waiting| self.is_wanted(waiting, now));
                 if inner.jobs.len() >= self.capacity {
-                    return Err(PushError::Full);
+                    return Err(PushError::Full(job));
                 }
             }
             inner.jobs.push_back(job);
@@ -88,7 +104,7 @@ impl Queue {
     pub(super) fn push_front(&self, jobs: Vec<Job>) -> Result<(), Vec<Job>> {
         {
             let mut inner = self.lock();
-            if inner.closed {
+            if inner.stage == Stage::Closed {
                 return Err(jobs);
             }
             for job in jobs.into_iter().rev() {
@@ -112,11 +128,19 @@ impl Queue {
         }
     }
 
-    /// Refuses new work from now on and returns what waits.
+    /// Refuses new work from now on; what waits, and what comes back, is still taken.
+    pub(super) fn seal(&self) {
+        let mut inner = self.lock();
+        if inner.stage == Stage::Open {
+            inner.stage = Stage::Sealed;
+        }
+    }
+
+    /// Refuses all work from now on and returns what waits.
     pub(super) fn close(&self) -> Vec<Job> {
         let jobs = {
             let mut inner = self.lock();
-            inner.closed = true;
+            inner.stage = Stage::Closed;
             inner.jobs.drain(..).collect()
         };
         self.filled.notify_waiters();
@@ -130,7 +154,7 @@ impl Queue {
             match inner.jobs.pop_front() {
                 Some(job) if self.is_wanted(&job, now) => break job,
                 Some(_) => {}
-                None if inner.closed => return Taken::Closed,
+                None if inner.stage == Stage::Closed => return Taken::Closed,
                 None => return Taken::Empty,
             }
         };
@@ -175,3 +199,6 @@ enum Taken {
     Empty,
     Closed,
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,7 @@ impl Worker {
             path,
             intra_threads: 1,
             warm_up: true,
+            samples: Vec::new(),
             runtime: library(),
             self_check_every: Duration::from_secs(3600),
         }
@@ -192,6 +193,6 @@ fn find_library(folder: &Path) -> io::Result<PathBuf> {
 
 /// A one-dimensional tensor of bytes with a pattern that betrays a shifted copy.
 pub(crate) fn pattern(name: &str, len: usize) -> Tensor {
-    let data = (0..len).map(|index| (index % 251) as u8).collect();
+    let data: Vec<u8> = (0..len).map(|index| (index % 251) as u8).collect();
     Tensor::try_new(name, impetus_engine::DType::U8, vec![len], data).unwrap()
 }

@@ -146,7 +146,7 @@ def run(session: onnxruntime.InferenceSession, inputs: dict[str, numpy.ndarray])
 
 def _value(array: numpy.ndarray) -> onnxruntime.OrtValue:
     if array.dtype == ml_dtypes.bfloat16:
-        raw = numpy.ascontiguousarray(array).view(numpy.uint16)
+        raw = array.copy(order="C").view(numpy.uint16)
         return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(raw, TensorProto.BFLOAT16)
     return onnxruntime.OrtValue.ortvalue_from_numpy(array)
 

@@ -4,9 +4,8 @@
     .test/clients/bin/python tests/clients/conformance.py [--impetus BINARY] [--only WORD] [--list]
 
 The cases are served in portions by servers of their own, and asked for by tritonclient over HTTP in
-binary and over gRPC. What batches is asked for several times at once too, so that its requests may
-be stacked. A case that ONNX Runtime computes and the server refuses, or answers otherwise, fails;
-what is left out is counted by its reason (`--list` names it).
+binary and over gRPC. A case that ONNX Runtime computes and the server refuses, or answers otherwise,
+fails; what is left out is counted by its reason (`--list` names it).
 """
 
 import argparse
@@ -33,8 +32,6 @@ models.workers = 1
 memory.headroom = "64MiB"
 log_level = "warn"
 """
-# Requests at one time to a model that batches.
-AT_ONCE = 4
 # Longest time for any one answer.
 PATIENCE = 30.0
 
@@ -54,7 +51,7 @@ class Asked:
     def __init__(self, server: served.Server, found: Found):
         self._found = found
         self._http = tritonclient.http.InferenceServerClient(
-            server.http, concurrency=AT_ONCE, network_timeout=PATIENCE, connection_timeout=PATIENCE
+            server.http, network_timeout=PATIENCE, connection_timeout=PATIENCE
         )
         self._grpc = tritonclient.grpc.InferenceServerClient(server.grpc)
 
@@ -63,12 +60,9 @@ class Asked:
         self._grpc.close()
 
     def check(self, case: cases.Case) -> None:
-        """Asks for a case in every way there is."""
+        """Asks for a case over both protocols."""
         try:
             ways = {"REST": self._over_http, "gRPC": self._over_grpc}
-            if self._http.get_model_config(case.name).get("max_batch_size", 0) > 1:
-                ways["REST, at once"] = self._at_once
-                self._found.counted["batching"] += 1
             wrong = [f"{way}: {said}" for way, ask in ways.items() if (said := ask(case))]
         except InferenceServerException as error:
             wrong = [f"refused: {error}"]
@@ -83,12 +77,6 @@ class Asked:
     def _over_grpc(self, case: cases.Case) -> str:
         given = _inputs(tritonclient.grpc, case)
         return _difference(case, self._grpc.infer(case.name, given, client_timeout=PATIENCE))
-
-    def _at_once(self, case: cases.Case) -> str:
-        given = _inputs(tritonclient.http, case)
-        under_way = [self._http.async_infer(case.name, given) for _ in range(AT_ONCE)]
-        said = [_difference(case, one.get_result(timeout=PATIENCE)) for one in under_way]
-        return next(filter(None, said), "")
 
 
 def _inputs(module, case: cases.Case) -> list:
@@ -170,7 +158,6 @@ def report(found: Found, seconds: float, names: bool) -> None:
     print(f"ONNX backend tests: {found.counted['cases']} cases, {computed} computed by ONNX Runtime")
     print(f"  {found.counted['equal']} answered equal to the bit over REST and gRPC, {len(found.failed)} not")
     print(f"  {found.counted['expected']} of the computed ones are also within the tolerance of what the case expects")
-    print(f"  {found.counted['batching']} also asked for {AT_ONCE} times at once, since their first dimension is free")
     for reason, count in by_reason.most_common():
         print(f"  {count} left out: {reason}")
         for skip in found.skipped if names else ():

@@ -157,11 +157,17 @@ def test_a_request_that_would_wait_longer_than_its_timeout_is_told_so(start):
 
 def test_a_full_queue_is_told_as_such(start):
     server = start(write, SETTINGS + "models.queue = 4\nmodels.max_batch = 1\n").until_ready()
-    errors = queue.Queue()
+    errors, calls = queue.Queue(), []
     with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
-        calls = [
-            client.async_infer("slow", over_grpc(LONG_MS), lambda result, error: errors.put(error)) for _ in range(30)
-        ]
+
+        def is_full() -> bool:
+            # The first ones leave the queue for the worker, so one more is sent at each look.
+            calls.append(client.async_infer("slow", over_grpc(LONG_MS), lambda result, error: errors.put(error)))
+            (model,) = server.get("/api/models/list")["models"]
+            return model["queued"] == 4 and model["workers"][0]["in_flight"] > 1
+
+        server.until("a full queue", is_full)
+        calls.append(client.async_infer("slow", over_grpc(), lambda result, error: errors.put(error)))
         error = errors.get(timeout=PATIENCE)
         assert error.status() == "StatusCode.RESOURCE_EXHAUSTED" and error.message()
         with tritonclient.http.InferenceServerClient(server.http, network_timeout=PATIENCE) as http:

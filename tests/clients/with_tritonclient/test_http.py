@@ -343,6 +343,18 @@ def test_many_requests_at_once_get_their_own_answers(client):
         numpy.testing.assert_array_equal(answer.get_result(timeout=30).as_numpy("y"), array)
 
 
+@pytest.mark.parametrize("datatype", values.DATATYPES)
+def test_requests_that_are_stacked_get_their_own_rows_back(client, datatype):
+    # The same width, so that they may share a run; different rows of different values.
+    whole = values.sample(datatype, rows=5)
+    asked = []
+    for number in range(40):
+        array = whole[number % 5 : number % 5 + 1 + number % 3]
+        asked.append((array, client.async_infer(f"identity_{datatype.lower()}", [tensor("x", array)])))
+    for array, answer in asked:
+        assert values.bits(answer.get_result(timeout=30).as_numpy("y")) == values.bits(array)
+
+
 # --- What is refused -----------------------------------------------------------------------------
 
 

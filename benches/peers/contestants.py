@@ -134,7 +134,9 @@ class Bare(V2):
 
     def command(self):
         options = ["--port", str(self.port), "--workers", "2", "--library", str(LIBRARY)]
-        return [str(self.binary), "serve", *options, "--model", str(self.model)], {"ORT_DISABLE_TELEMETRY": "1"}
+        return [str(self.binary), "serve", *options, "--model", str(self.model)], {
+            "ORT_DISABLE_TELEMETRY": "1"
+        }
 
 
 class MlServer(V2):
@@ -171,7 +173,10 @@ class Triton(V2):
 
     def command(self):
         # Its backend loads the library of the interpreter, which need not be the system's.
-        environment = {"LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR"), "PYTRITON_HOME": str(self.scratch)}
+        environment = {
+            "LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR"),
+            "PYTRITON_HOME": str(self.scratch),
+        }
         app = str(SERVED / "tensors_triton.py")
         return [str(python_of("triton")), app, str(self.port), str(self.model / "model.onnx")], environment
 
@@ -220,7 +225,7 @@ class LitServe(Flat):
     def request(self, wire, array):
         if wire == "json":
             return super().request(wire, array)
-        head = 'Content-Disposition: form-data; name="file"; filename="x"\r\nContent-Type: application/octet-stream'
+        head = 'Content-Disposition: form-data; name="file"; filename="x"\r\nContent-Type: text/plain'
         body = b"--border\r\n" + head.encode() + b"\r\n\r\n" + array.tobytes() + b"\r\n--border--\r\n"
         return post("/predict", body, "multipart/form-data; boundary=border")
 

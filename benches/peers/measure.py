@@ -129,7 +129,9 @@ def load(server: Contestant, requests: Path, connections: int, **options) -> dic
     }
 
 
-def repeat(bare: type[Contestant], library: Path, model: Path, batches: list[int], sessions: int, seconds: float) -> dict:
+def repeat(
+    bare: type[Contestant], library: Path, model: Path, batches: list[int], sessions: int, seconds: float
+) -> dict:
     """Returns the rows a second that the model alone allows, by the size of the batch."""
     command = [bare.binary, "repeat", "--library", library, "--model", model, "--sessions", str(sessions)]
     command += ["--seconds", str(seconds), "--batches", ",".join(map(str, batches))]

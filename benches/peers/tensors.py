@@ -56,7 +56,11 @@ class Suite:
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir(parents=True)
         self.servers = [kind(self.place / kind.name, model) for kind in servers]
-        self.report: dict = {"suite": name, "settings": {kind.name: kind.settings for kind in servers}, "verdicts": []}
+        self.report: dict = {
+            "suite": name,
+            "settings": {kind.name: kind.settings for kind in servers},
+            "verdicts": [],
+        }
 
     def __enter__(self) -> "Suite":
         print(f"\n== {self.name}", flush=True)
@@ -96,7 +100,9 @@ class Suite:
         return found
 
     def verdict(self, target: str, ratio: Spread, least: float, quiet: bool) -> None:
-        word = ("met" if ratio.median >= least else "missed") if quiet else "not judged: others used the machine"
+        word = (
+            ("met" if ratio.median >= least else "missed") if quiet else "not judged: others used the machine"
+        )
         self.report["verdicts"].append({"target": target, "found": ratio.text(3), "verdict": word})
         print(f"  {target}: {ratio.text(3)}: {word}", flush=True)
 
@@ -122,7 +128,13 @@ def table(found: dict, label) -> list[str]:
     for step, rounds in found.items():
         cells = [
             Spread.of(one[figure] for one in rounds.taken()).text(digits)
-            for figure, digits in (("per_second", 0), ("p50_ms", 2), ("p99_ms", 2), ("server_cpu_us", 0), ("client_cpu_us", 0))
+            for figure, digits in (
+                ("per_second", 0),
+                ("p50_ms", 2),
+                ("p99_ms", 2),
+                ("server_cpu_us", 0),
+                ("client_cpu_us", 0),
+            )
         ]
         rows.append(f"| {label(step)} | {' | '.join(cells)} | {rounds.quiet} of {len(rounds.all)} |")
     return rows
@@ -157,7 +169,9 @@ def small(given: argparse.Namespace) -> None:
 
 
 def judge_small(suite: Suite, found: dict) -> None:
-    by_name = {(server.name, wire, connections): rounds for (server, wire, connections), rounds in found.items()}
+    by_name = {
+        (server.name, wire, connections): rounds for (server, wire, connections), rounds in found.items()
+    }
     for wire, least in (("binary", 0.95), ("json", 1.1)):
         for connections in suite.given.connections:
             ours = by_name.get(("impetus", wire, connections))
@@ -165,8 +179,14 @@ def judge_small(suite: Suite, found: dict) -> None:
                 continue
             if bare := by_name.get(("bare", wire, connections)):
                 ratio, quiet = ratios(ours, bare)
-                suite.verdict(f"{wire}, {connections} connections: {least} of the bare server", ratio, least, quiet)
-            peers = {name: by_name[name, wire, connections] for name in PYTHON if (name, wire, connections) in by_name}
+                suite.verdict(
+                    f"{wire}, {connections} connections: {least} of the bare server", ratio, least, quiet
+                )
+            peers = {
+                name: by_name[name, wire, connections]
+                for name in PYTHON
+                if (name, wire, connections) in by_name
+            }
             if peers:
                 speed = lambda name: Spread.of(one["per_second"] for one in peers[name].taken()).median  # noqa: E731
                 best = max(peers, key=speed)
@@ -177,7 +197,9 @@ def judge_small(suite: Suite, found: dict) -> None:
 
 def identity(given: argparse.Namespace) -> None:
     arrays = pictures(1, 32)
-    with Suite(given, "identity", [of_model(Impetus, "identity"), of_model(Bare, "identity")], MODELS / "identity") as suite:
+    with Suite(
+        given, "identity", [of_model(Impetus, "identity"), of_model(Bare, "identity")], MODELS / "identity"
+    ) as suite:
         suite.agree(arrays[:2])
         files = {server: suite.requests(server, "binary", arrays) for server in suite.servers}
         steps = [(server, connections) for connections in given.connections for server in suite.servers]
@@ -215,7 +237,9 @@ def resnet(given: argparse.Namespace) -> None:
         print(f"  the model alone, in the same rounds: {speed} rows a second", flush=True)
         for connections, rounds in found.items():
             ratio, quiet = ratios(rounds, alone)
-            suite.verdict(f"ResNet-18, {connections} connections: 0.97 of the model alone", ratio, 0.97, quiet)
+            suite.verdict(
+                f"ResNet-18, {connections} connections: 0.97 of the model alone", ratio, 0.97, quiet
+            )
 
 
 def tail(given: argparse.Namespace) -> None:
@@ -229,26 +253,46 @@ def tail(given: argparse.Namespace) -> None:
             own = 1000 / measure.repeat(Bare, LIBRARY, model, [1], 1, given.seconds)["rates"][1]
             full = measure.load(server, file, 16, seconds=given.seconds, settle=SETTLE)
             half = measure.load(
-                server, file, 64, seconds=4 * given.seconds, settle=SETTLE, rate=round(full["per_second"] / 2, 2)
+                server,
+                file,
+                64,
+                seconds=4 * given.seconds,
+                settle=SETTLE,
+                rate=round(full["per_second"] / 2, 2),
             )
-            return half | {"own_ms": own, "saturated_per_second": full["per_second"], "times": half["p99_ms"] / own}
+            return half | {
+                "own_ms": own,
+                "saturated_per_second": full["per_second"],
+                "times": half["p99_ms"] / own,
+            }
 
         found = suite.rounds(["half of saturation"], one)
         tell(suite, found, str)
         rounds = found["half of saturation"]
-        for figure, unit in (("own_ms", "ms for one row alone"), ("saturated_per_second", "requests/s saturated")):
+        for figure, unit in (
+            ("own_ms", "ms for one row alone"),
+            ("saturated_per_second", "requests/s saturated"),
+        ):
             print(f"  {Spread.of(one[figure] for one in rounds.taken()).text(1)} {unit}", flush=True)
         times = Spread.of(one["times"] for one in rounds.taken())
         # A bound from above, so it is turned round.
         below = Spread(3 / times.median, 3 / times.highest, 3 / times.lowest)
         print(f"  p99 is {times.text(2)} times the model's own time", flush=True)
-        suite.verdict("p99 at half of saturation below three times the model's own time (3 ÷ found)", below, 1.0, rounds.quiet > 0)
+        suite.verdict(
+            "p99 at half of saturation below three times the model's own time (3 ÷ found)",
+            below,
+            1.0,
+            rounds.quiet > 0,
+        )
 
 
 def memory(given: argparse.Namespace) -> None:
     """Sends requests of 2,000 shapes in twenty equal parts and reads the resident memory after each."""
     source = numpy.random.default_rng(7)
-    shapes = [(int(rows), int(width)) for rows, width in zip(source.integers(1, 9, 2000), source.integers(1, 4096, 2000))]
+    shapes = [
+        (int(rows), int(width))
+        for rows, width in zip(source.integers(1, 9, 2000), source.integers(1, 4096, 2000))
+    ]
     arrays = [numpy.full(shape, 0.5, dtype=numpy.float32) for shape in shapes]
     with Suite(given, "memory", [of_model(Impetus, "free")], MODELS / "free") as suite:
         (server,) = suite.servers
@@ -259,12 +303,17 @@ def memory(given: argparse.Namespace) -> None:
             workers = [tree.resident_bytes(pid) for pid in tree.descendants(server.root)]
             sizes.append({"server": tree.resident_bytes(server.root), "workers": sum(workers)})
             mib = {name: round(size / 2**20, 1) for name, size in sizes[-1].items()}
-            print(f"  {(part + 1) * (given.count // parts)} requests, {found['per_second']:.0f}/s: {mib} MiB", flush=True)
+            print(
+                f"  {(part + 1) * (given.count // parts)} requests, {found['per_second']:.0f}/s: {mib} MiB",
+                flush=True,
+            )
         suite.report["resident_bytes"] = sizes
         for who in ("server", "workers"):
             early = max(size[who] for size in sizes[: parts // 4])
             late = Spread.of(early / size[who] for size in sizes[-parts // 4 :])
-            suite.verdict(f"memory of the {who} flat (highest of the first quarter ÷ last quarter)", late, 0.95, True)
+            suite.verdict(
+                f"memory of the {who} flat (highest of the first quarter ÷ last quarter)", late, 0.95, True
+            )
 
 
 def of_model(kind: type[Contestant], name: str) -> type[Contestant]:
@@ -277,7 +326,9 @@ SUITES = {suite.__name__: suite for suite in (small, identity, resnet, tail, mem
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("suites", nargs="*", default=["small", "identity", "resnet", "tail"], help=", ".join(SUITES))
+    parser.add_argument(
+        "suites", nargs="*", default=["small", "identity", "resnet", "tail"], help=", ".join(SUITES)
+    )
     parser.add_argument("--only", default=",".join(CONTESTANTS), help="servers of the suite small")
     parser.add_argument("--impetus", type=Path, default=Impetus.binary)
     parser.add_argument("--rounds", type=int, default=8)

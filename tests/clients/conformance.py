@@ -157,7 +157,9 @@ def report(found: Found, seconds: float, names: bool) -> None:
     computed = found.counted["cases"] - len(found.skipped)
     print(f"ONNX backend tests: {found.counted['cases']} cases, {computed} computed by ONNX Runtime")
     print(f"  {found.counted['equal']} answered equal to the bit over REST and gRPC, {len(found.failed)} not")
-    print(f"  {found.counted['expected']} of the computed ones are also within the tolerance of what the case expects")
+    print(
+        f"  {found.counted['expected']} of the computed ones are also what the case expects, within tolerance"
+    )
     for reason, count in by_reason.most_common():
         print(f"  {count} left out: {reason}")
         for skip in found.skipped if names else ():

@@ -39,7 +39,8 @@ LABELS = ["cat", "dog", "fox", "hen"]
 
 TEXTS = {
     # Sum and difference.
-    "simple": """simple (int32[N, 16] INPUT0, int32[N, 16] INPUT1) => (int32[N, 16] OUTPUT0, int32[N, 16] OUTPUT1)
+    "simple": """simple (int32[N, 16] INPUT0, int32[N, 16] INPUT1)
+        => (int32[N, 16] OUTPUT0, int32[N, 16] OUTPUT1)
     { OUTPUT0 = Add (INPUT0, INPUT1)  OUTPUT1 = Sub (INPUT0, INPUT1) }""",
     # Joins two texts.
     "join": """join (string[N, M] left, string[N, M] right) => (string[N, M] joined)
@@ -69,7 +70,10 @@ labels = {LABELS}
 
 def _model(graph: onnx.GraphProto) -> bytes:
     model = helper.make_model(
-        graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="impetus-tests"
+        graph,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="impetus-tests",
     )
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)

@@ -18,7 +18,11 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = ROOT / ".onnxruntime" / ("libonnxruntime.dylib" if os.uname().sysname == "Darwin" else "libonnxruntime.so")
+LIBRARY = (
+    ROOT
+    / ".onnxruntime"
+    / ("libonnxruntime.dylib" if os.uname().sysname == "Darwin" else "libonnxruntime.so")
+)
 # How long a server may take to start, to load or to end before something is wrong.
 PATIENCE = 60.0
 LOOK_EVERY = 0.02

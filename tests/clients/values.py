@@ -42,7 +42,18 @@ def sample(datatype: str, rows: int = 3, finite: bool = False) -> numpy.ndarray:
     kind = NUMPY[datatype]
     if datatype in FLOATS:
         limits = ml_dtypes.finfo(kind)
-        row = [0.0, -0.0, 1.0, -1.5, 0.1, 1 / 3, limits.max, limits.min, limits.smallest_subnormal, limits.tiny]
+        row = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.5,
+            0.1,
+            1 / 3,
+            limits.max,
+            limits.min,
+            limits.smallest_subnormal,
+            limits.tiny,
+        ]
         row = numpy.array(row, dtype=kind)
         if not finite:
             odd = numpy.array([numpy.inf, -numpy.inf], dtype=kind)

@@ -34,4 +34,10 @@ class OnnxApi(litserve.LitAPI):
 
 if __name__ == "__main__":
     server = litserve.LitServer(OnnxApi(), accelerator="cpu", workers_per_device=2, fast_queue=True)
-    server.run(host="127.0.0.1", port=int(sys.argv[1]), num_api_servers=2, generate_client_file=False, log_level="warning")
+    server.run(
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        num_api_servers=2,
+        generate_client_file=False,
+        log_level="warning",
+    )

@@ -19,7 +19,9 @@ class Answer:
             head, _, self.body = self.body.partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
         self.status = int(first.split(" ")[1])
-        self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        self.headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+        }
 
     def json(self):
         return json.loads(self.body)
@@ -114,9 +116,16 @@ def test_nested_lists_are_the_same_as_flat_ones(curl):
 
 def test_texts_and_truths_are_typed_as_such(curl):
     given = {"name": "x", "shape": [1, 3], "datatype": "BYTES", "data": ["a", "ü", ""]}
-    assert curl("/v2/models/identity_bytes/infer", data={"inputs": [given]}).json()["outputs"][0]["data"] == ["a", "ü", ""]
+    assert curl("/v2/models/identity_bytes/infer", data={"inputs": [given]}).json()["outputs"][0]["data"] == [
+        "a",
+        "ü",
+        "",
+    ]
     given = {"name": "x", "shape": [1, 2], "datatype": "BOOL", "data": [True, False]}
-    assert curl("/v2/models/identity_bool/infer", data={"inputs": [given]}).json()["outputs"][0]["data"] == [True, False]
+    assert curl("/v2/models/identity_bool/infer", data={"inputs": [given]}).json()["outputs"][0]["data"] == [
+        True,
+        False,
+    ]
 
 
 def test_whole_numbers_are_exact_to_the_last_digit(curl):
@@ -131,7 +140,9 @@ def test_whole_numbers_are_exact_to_the_last_digit(curl):
 
 def test_a_members_order_is_the_clients_business(curl):
     given = {"data": [1, 2], "datatype": "FP32", "shape": [1, 2], "name": "x"}
-    answer = curl("/v2/models/identity_fp32/infer", data={"outputs": [{"name": "y"}], "inputs": [given], "id": "a"})
+    answer = curl(
+        "/v2/models/identity_fp32/infer", data={"outputs": [{"name": "y"}], "inputs": [given], "id": "a"}
+    )
     assert answer.status == 200 and answer.json()["outputs"][0]["data"] == [1, 2]
 
 
@@ -161,7 +172,9 @@ def test_truths_are_a_byte_and_texts_are_behind_their_length(curl):
         ("BOOL", [1, 3], b"\x01\x00\x01"),
         ("BYTES", [1, 2], b"\x02\0\0\0hi\x00\0\0\0"),
     ):
-        options, body = binary(datatype, shape, raw, outputs=[{"name": "y", "parameters": {"binary_data": True}}])
+        options, body = binary(
+            datatype, shape, raw, outputs=[{"name": "y", "parameters": {"binary_data": True}}]
+        )
         answer = curl(f"/v2/models/identity_{datatype.lower()}/infer", *options, data=body)
         assert answer.status == 200, answer.body
         assert answer.body.endswith(raw)
@@ -176,7 +189,9 @@ def test_binary_without_being_asked_for_is_answered_in_json(curl):
 def test_a_header_of_length_0_is_one_raw_tensor(curl):
     # One row, as Triton has it, and the size of the body says how many numbers are in it.
     raw = struct.pack("<3f", 1, -2, 0.5)
-    answer = curl("/v2/models/identity_fp32/infer", "--header", "Inference-Header-Content-Length: 0", data=raw)
+    answer = curl(
+        "/v2/models/identity_fp32/infer", "--header", "Inference-Header-Content-Length: 0", data=raw
+    )
     assert answer.status == 200, answer.body
     length = int(answer.headers["inference-header-content-length"])
     (output,) = json.loads(answer.body[:length])["outputs"]
@@ -187,7 +202,9 @@ def test_a_header_of_length_0_is_one_raw_tensor(curl):
 @pytest.mark.parametrize("length", ["-1", "abc", "999999", "18446744073709551616", "1.5"])
 def test_a_header_length_that_cannot_be_is_refused(curl, length):
     options, body = binary("FP32", [1, 1], struct.pack("<f", 7))
-    answer = curl("/v2/models/identity_fp32/infer", "--header", f"Inference-Header-Content-Length: {length}", data=body)
+    answer = curl(
+        "/v2/models/identity_fp32/infer", "--header", f"Inference-Header-Content-Length: {length}", data=body
+    )
     assert answer.status == 400 and answer.json()["error"]
 
 
@@ -197,7 +214,9 @@ def test_a_header_length_that_cannot_be_is_refused(curl, length):
 def test_an_answer_is_compressed_for_whoever_wants_it(curl, server):
     given = {"name": "x", "shape": [1, 1000], "datatype": "FP32", "data": [0.5] * 1000}
     plain = curl("/v2/models/identity_fp32/infer", data={"inputs": [given]})
-    packed = curl("/v2/models/identity_fp32/infer", "--header", "Accept-Encoding: gzip", data={"inputs": [given]})
+    packed = curl(
+        "/v2/models/identity_fp32/infer", "--header", "Accept-Encoding: gzip", data={"inputs": [given]}
+    )
     assert packed.headers["content-encoding"] == "gzip"
     assert len(packed.body) < len(plain.body)
     opened = curl("/v2/models/identity_fp32/infer", "--compressed", data={"inputs": [given]})
@@ -235,7 +254,9 @@ def test_the_wrong_method_is_refused_in_json(curl):
     assert answer.status == 405 and answer.json()["error"]
 
 
-@pytest.mark.parametrize("data", ["[1, 2", "[1 2]", "[01]", "[1,]", "[.5]", "[+1]", '["1"]', "[[1], 2]", "1", "{}"])
+@pytest.mark.parametrize(
+    "data", ["[1, 2", "[1 2]", "[01]", "[1,]", "[.5]", "[+1]", '["1"]', "[[1], 2]", "1", "{}"]
+)
 def test_numbers_that_are_none_are_refused(curl, data):
     body = '{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":' + data + "}]}"
     answer = curl("/v2/models/identity_fp32/infer", data=body.encode())

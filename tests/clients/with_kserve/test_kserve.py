@@ -129,8 +129,13 @@ def test_rest_takes_tensors_without_elements_and_without_dimensions(server, bina
 @pytest.mark.parametrize("binary", [True, False])
 def test_rest_gets_the_outputs_it_asks_for(server, binary):
     async def scene():
-        wanted = [RequestedOutput("OUTPUT1", {"binary_data": binary}), RequestedOutput("OUTPUT0", {"binary_data": binary})]
-        request = InferRequest("simple", pair(binary=binary), request_id="an id of mine", request_outputs=wanted)
+        wanted = [
+            RequestedOutput("OUTPUT1", {"binary_data": binary}),
+            RequestedOutput("OUTPUT0", {"binary_data": binary}),
+        ]
+        request = InferRequest(
+            "simple", pair(binary=binary), request_id="an id of mine", request_outputs=wanted
+        )
         async with rest(server) as one:
             answer = await one.infer(request)
             check_pair(answer)

@@ -68,7 +68,9 @@ def test_a_cancelled_call_ends_and_the_server_goes_on(start):
     server = start(write, SETTINGS).until_ready()
     answers = queue.Queue()
     with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
-        call = client.async_infer("slow", over_grpc(LONG_MS), lambda result, error: answers.put((result, error)))
+        call = client.async_infer(
+            "slow", over_grpc(LONG_MS), lambda result, error: answers.put((result, error))
+        )
         until_running(server)
         call.cancel()
         result, error = answers.get(timeout=PATIENCE)
@@ -126,7 +128,9 @@ def test_many_clients_that_go_away_at_once_leave_nothing_behind(start):
     server = start(write, SETTINGS).until_ready()
     for _ in range(5):
         with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
-            calls = [client.async_infer("slow", over_grpc(LONG_MS), lambda result, error: None) for _ in range(20)]
+            calls = [
+                client.async_infer("slow", over_grpc(LONG_MS), lambda result, error: None) for _ in range(20)
+            ]
             until_running(server)
             for call in calls:
                 call.cancel()
@@ -137,7 +141,9 @@ def test_a_request_that_would_wait_longer_than_its_timeout_is_told_so(start):
     server = start(write, SETTINGS).until_ready()
     with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
         # One runs, others wait for it with the worker and in the queue.
-        calls = [client.async_infer("slow", over_grpc(LONG_MS), lambda result, error: None) for _ in range(40)]
+        calls = [
+            client.async_infer("slow", over_grpc(LONG_MS), lambda result, error: None) for _ in range(40)
+        ]
         until_running(server)
         try:
             with pytest.raises(InferenceServerException) as caught:
@@ -162,7 +168,9 @@ def test_a_full_queue_is_told_as_such(start):
 
         def is_full() -> bool:
             # The first ones leave the queue for the worker, so one more is sent at each look.
-            calls.append(client.async_infer("slow", over_grpc(LONG_MS), lambda result, error: errors.put(error)))
+            calls.append(
+                client.async_infer("slow", over_grpc(LONG_MS), lambda result, error: errors.put(error))
+            )
             (model,) = server.get("/api/models/list")["models"]
             return model["queued"] == 4 and model["workers"][0]["in_flight"] > 1
 

@@ -115,7 +115,10 @@ def test_statistics_count_what_was_asked(client):
     assert after.execution_count - before.execution_count == 1
     assert after.inference_stats.success.count - before.inference_stats.success.count == 1
     assert after.inference_stats.compute_infer.ns > before.inference_stats.compute_infer.ns
-    assert {one.name for one in client.get_inference_statistics(client_timeout=PATIENCE).model_stats} >= {"join", "line"}
+    assert {one.name for one in client.get_inference_statistics(client_timeout=PATIENCE).model_stats} >= {
+        "join",
+        "line",
+    }
 
 
 def test_the_repository_lists_what_is_served(client):
@@ -198,7 +201,9 @@ def answered(response) -> numpy.ndarray:
 @pytest.mark.parametrize("datatype", CONTENTS)
 def test_typed_contents_are_taken(server, datatype):
     array = values.sample(datatype)
-    contents = [text.encode() for text in array.flatten()] if datatype == "BYTES" else array.flatten().tolist()
+    contents = (
+        [text.encode() for text in array.flatten()] if datatype == "BYTES" else array.flatten().tolist()
+    )
     with grpc.insecure_channel(server.grpc) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         response = stub.ModelInfer(typed(datatype, array, contents), timeout=PATIENCE)

@@ -56,7 +56,9 @@ def test_the_server_is_live_and_ready(client):
 def test_the_server_says_what_it_is(client):
     said = client.get_server_metadata()
     assert said["name"] and said["version"]
-    assert {"binary_tensor_data", "classification", "model_repository", "statistics"} <= set(said["extensions"])
+    assert {"binary_tensor_data", "classification", "model_repository", "statistics"} <= set(
+        said["extensions"]
+    )
 
 
 def test_a_model_is_ready_also_by_its_version(client):
@@ -163,7 +165,9 @@ def test_every_datatype_comes_back_to_the_bit_in_binary(client, datatype):
 def test_every_datatype_comes_back_in_json(client, datatype):
     array = values.sample(datatype, finite=True)
     wanted = triton.InferRequestedOutput("y", binary_data=False)
-    result = client.infer(f"identity_{datatype.lower()}", [tensor("x", array, binary=False)], outputs=[wanted])
+    result = client.infer(
+        f"identity_{datatype.lower()}", [tensor("x", array, binary=False)], outputs=[wanted]
+    )
     assert "data" in result.get_output("y")
     assert values.bits(result.as_numpy("y")) == values.bits(array)
 
@@ -199,14 +203,18 @@ def test_tensors_without_elements_keep_their_shape(client, datatype, shape):
 def test_tensors_without_elements_go_through_json(client, datatype):
     array = numpy.empty((2, 0), dtype=values.NUMPY[datatype])
     wanted = triton.InferRequestedOutput("y", binary_data=False)
-    result = client.infer(f"identity_{datatype.lower()}", [tensor("x", array, binary=False)], outputs=[wanted])
+    result = client.infer(
+        f"identity_{datatype.lower()}", [tensor("x", array, binary=False)], outputs=[wanted]
+    )
     assert result.as_numpy("y").shape == (2, 0)
 
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_a_tensor_without_dimensions_is_one_number(client, binary):
     wanted = triton.InferRequestedOutput("y", binary_data=binary)
-    result = client.infer("scalar", [tensor("x", numpy.array(41.5, dtype=numpy.float32), binary)], outputs=[wanted])
+    result = client.infer(
+        "scalar", [tensor("x", numpy.array(41.5, dtype=numpy.float32), binary)], outputs=[wanted]
+    )
     assert result.get_output("y")["shape"] == []
     assert result.as_numpy("y").shape == () and result.as_numpy("y") == 42.5
 
@@ -251,7 +259,10 @@ def test_only_the_outputs_asked_for_come_back(client, binary):
 
 
 def test_each_output_comes_as_it_was_asked_for(client):
-    wanted = [triton.InferRequestedOutput("OUTPUT1", binary_data=False), triton.InferRequestedOutput("OUTPUT0")]
+    wanted = [
+        triton.InferRequestedOutput("OUTPUT1", binary_data=False),
+        triton.InferRequestedOutput("OUTPUT0"),
+    ]
     result = client.infer("simple", pair(), outputs=wanted)
     check_pair(result)
     assert "data" in result.get_output("OUTPUT1") and "data" not in result.get_output("OUTPUT0")
@@ -276,7 +287,10 @@ def test_classification_gives_the_best_with_their_labels(client, binary):
     wanted = triton.InferRequestedOutput("scores", binary_data=binary, class_count=2)
     result = client.infer("classes", [tensor("x", scores)], outputs=[wanted])
     assert result.get_output("scores")["datatype"] == "BYTES"
-    best = [[text.decode() if isinstance(text, bytes) else text for text in row] for row in result.as_numpy("scores")]
+    best = [
+        [text.decode() if isinstance(text, bytes) else text for text in row]
+        for row in result.as_numpy("scores")
+    ]
     assert best == [["0.700000:1:dog", "0.150000:2:fox"], ["0.400000:0:cat", "0.300000:3:hen"]]
 
 

@@ -212,7 +212,10 @@ def test_a_new_version_that_fails_leaves_the_old_one_serving(start, kind):
     server = start(two_models, WATCH).until_ready()
     one = kind(server)
     graphs.put_version(server.models, "first", 2, b"no model at all")
-    server.until("the new version to have failed", lambda: any("2" == e["version"] and e.get("reason") for e in one.index()))
+    server.until(
+        "the new version to have failed",
+        lambda: any(e["version"] == "2" and e.get("reason") for e in one.index()),
+    )
     assert one.ask("first") == 1
     assert one.versions("first") == ["1"] or one.client.is_model_ready("first", "1")
 

@@ -108,14 +108,13 @@ def portion(impetus: Path, found: Found, some: list[list[cases.Case]]) -> None:
             place.mkdir(parents=True)
             shutil.copyfile(sets[0].path, place / "model.onnx")
         with served.Server(impetus, scratch, SETTINGS) as server:
-            states = server.until_settled(len(some))
+            settled = server.until_settled(len(some))
             asked = Asked(server, found)
             try:
                 for sets in some:
-                    if states[sets[0].name] == "failed":
-                        models = server.get("/api/models/list")["models"]
-                        why = next(model["reason"] for model in models if model["name"] == sets[0].name)
-                        found.failed.append(f"{sets[0].name}: not loaded: {why[-200:]}")
+                    model = settled[sets[0].name]
+                    if model["state"] == "failed":
+                        found.failed.append(f"{model['name']}: not loaded: {model['reason'][-200:]}")
                         continue
                     for case in sets:
                         asked.check(case)

@@ -116,9 +116,12 @@ class Server:
         with urllib.request.urlopen(f"http://{self.http}{path}", timeout=PATIENCE) as answer:
             return json.load(answer)
 
-    def states(self) -> dict[str, str]:
-        """Returns the state of each model by its name; of the newest version if there are several."""
-        return {model["name"]: model["state"] for model in self.get("/api/models/list")["models"]}
+    def listed(self) -> list[dict]:
+        """Returns what is known of each version of each model that stands."""
+        return self.get("/api/models/list")["models"]
+
+    def names(self) -> set[str]:
+        return {model["name"] for model in self.listed()}
 
     def until(self, what: str, holds, patience: float = PATIENCE) -> None:
         """Waits until something holds that the server can be asked for."""
@@ -137,16 +140,19 @@ class Server:
     def until_ready(self, *names: str) -> "Server":
         """Waits until these models are ready, all of the folder when none is named."""
         wanted = set(names) or {entry.name for entry in self.models.iterdir() if entry.is_dir()}
-        self.until(
-            f"ready models: {sorted(wanted)}",
-            lambda: {name for name, state in self.states().items() if state == "ready"} >= wanted,
-        )
+
+        def holds() -> bool:
+            listed = [model for model in self.listed() if model["name"] in wanted]
+            all_ready = all(model["state"] == "ready" for model in listed)
+            return all_ready and {model["name"] for model in listed} == wanted
+
+        self.until(f"ready models: {sorted(wanted)}", holds)
         return self
 
-    def until_settled(self, count: int) -> dict[str, str]:
-        """Waits until that many models are ready or have failed; returns their states."""
+    def until_settled(self, count: int) -> dict[str, dict]:
+        """Waits until that many models are ready or have failed; returns what is known of each."""
         self.until(
             f"{count} models, ready or failed",
-            lambda: sum(state in SETTLED for state in self.states().values()) >= count,
+            lambda: sum(model["state"] in SETTLED for model in self.listed()) >= count,
         )
-        return self.states()
+        return {model["name"]: model for model in self.listed()}

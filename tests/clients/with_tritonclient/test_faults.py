@@ -49,7 +49,7 @@ def until_running(server) -> None:
     """Waits until a request to `slow` has left the queue for its worker."""
 
     def holds() -> bool:
-        (model,) = server.get("/api/models/list")["models"]
+        (model,) = server.listed()
         return any(worker.get("in_flight", 0) for worker in model["workers"]) or model.get("in_flight", 0) > 0
 
     server.until("a request that runs", holds)
@@ -171,7 +171,7 @@ def test_a_full_queue_is_told_as_such(start):
             calls.append(
                 client.async_infer("slow", over_grpc(LONG_MS), lambda result, error: errors.put(error))
             )
-            (model,) = server.get("/api/models/list")["models"]
+            (model,) = server.listed()
             return model["queued"] == 4 and model["workers"][0]["in_flight"] > 1
 
         server.until("a full queue", is_full)
@@ -195,7 +195,7 @@ def test_a_worker_that_is_lost_is_noticed_by_no_client(start, how):
         for number in range(100):
             client.async_infer("slow", over_grpc(20), lambda result, error: answers.put((result, error)))
             if number == 50:
-                (model,) = server.get("/api/models/list")["models"]
+                (model,) = server.listed()
                 os.kill(model["workers"][0]["pid"], how)
         for _ in range(100):
             result, error = answers.get(timeout=60)

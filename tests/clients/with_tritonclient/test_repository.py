@@ -224,7 +224,7 @@ def test_a_model_that_is_taken_away_is_gone(start, kind):
     server = start(two_models, WATCH).until_ready()
     one = kind(server)
     shutil.rmtree(server.models / "second")
-    server.until("the model to be gone", lambda: "second" not in server.states())
+    server.until("the model to be gone", lambda: "second" not in server.names())
     with pytest.raises(InferenceServerException) as caught:
         one.ask("second")
     assert caught.value.status() == kind.missing

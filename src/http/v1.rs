@@ -1,0 +1,2 @@
+//! `/v1`.
+pub(super) fn routes(_config: &mut actix_web::web::ServiceConfig) {}

@@ -12,7 +12,7 @@ use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description::Description;
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
 use impetus_actors::serving::{
-    AnswerClass, Catalog, Commons, ModelEntry, ModelSpec, ServedModel, ServingLimits,
+    AnswerClass, Catalog, Commons, ModelEntry, ModelSpec, Protocol, ServedModel, ServingLimits,
 };
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_actors::sources::folder::{Fingerprint, Wanted};

@@ -21,6 +21,8 @@ use serde_json::json;
 use super::Endpoint;
 use super::measuring::measure;
 
+pub(super) use metadata::usable;
+
 /// The model, and the version of it, that a path names.
 #[derive(Debug, Deserialize)]
 struct Named {

@@ -71,16 +71,17 @@ fn durations(state: &AppState) -> Family {
     let mut family = Family::new(&DURATION);
     let models = state.catalog.entries();
     // A model may be called what stands for none; its requests are counted with those then.
-    let namesake = models.get(NO_MODEL).map(|model| model.answers());
+    let namesake = models.get(NO_MODEL);
     for endpoint in Endpoint::ALL.into_iter().filter(|e| e.is_in(state)) {
-        let own = endpoint.is_for_models().then_some(namesake).flatten();
+        let protocol = endpoint.protocol();
+        let own = namesake.zip(protocol).map(|(m, p)| m.answers(p));
         let times = |class| of_both(state.traffic.times(endpoint), own, class);
         add_classes(&mut family, [endpoint.as_str(), NO_MODEL], times);
-        if !endpoint.is_for_models() {
+        let Some(protocol) = protocol else {
             continue;
-        }
+        };
         for (name, model) in models.iter().filter(|(name, _)| *name != NO_MODEL) {
-            let times = |class| model.answers().of(class);
+            let times = |class| model.answers(protocol).of(class);
             add_classes(&mut family, [endpoint.as_str(), name], times);
         }
     }

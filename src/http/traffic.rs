@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use impetus_actors::serving::AnswerTimes;
+use impetus_actors::serving::{AnswerTimes, Protocol};
 
 use super::AppState;
 
@@ -35,6 +35,14 @@ pub enum Endpoint {
     Stats,
     /// `GET /api/models/list`.
     Models,
+    /// `POST /v2/models/{model}/infer`.
+    Infer,
+    /// Anything else below `/v2`, but for its probes.
+    V2,
+    /// `POST /v1/models/{model}:predict`.
+    V1Predict,
+    /// `GET /v1/models`.
+    V1,
     /// Nothing is there.
     Other,
 }
@@ -99,12 +107,16 @@ impl Traffic {
 
 impl Endpoint {
     /// Every endpoint, in its order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::Predict,
         Self::Log,
         Self::Predictions,
         Self::Stats,
         Self::Models,
+        Self::Infer,
+        Self::V2,
+        Self::V1Predict,
+        Self::V1,
         Self::Other,
     ];
 
@@ -117,21 +129,38 @@ impl Endpoint {
             Self::Predictions => "predictions",
             Self::Stats => "stats",
             Self::Models => "models",
+            Self::Infer => "infer",
+            Self::V2 => "v2",
+            Self::V1Predict => "v1_predict",
+            Self::V1 => "v1",
             Self::Other => "other",
+        }
+    }
+
+    /// Returns how its requests come in, if they are for one model each.
+    #[must_use]
+    pub fn protocol(self) -> Option<Protocol> {
+        match self {
+            Self::Predict => Some(Protocol::Predict),
+            Self::Infer => Some(Protocol::V2Rest),
+            Self::V1Predict => Some(Protocol::V1Rest),
+            _ => None,
         }
     }
 
     /// Tells whether its requests are for one model.
     #[must_use]
     pub fn is_for_models(self) -> bool {
-        self == Self::Predict
+        self.protocol().is_some()
     }
 
     /// Tells whether a server of that kind has it.
     #[must_use]
     pub fn is_in(self, state: &AppState) -> bool {
         match self {
-            Self::Predict => state.role().infers(),
+            Self::Predict | Self::Infer | Self::V2 | Self::V1Predict | Self::V1 => {
+                state.role().infers()
+            }
             Self::Log | Self::Predictions | Self::Stats => state.predlog.is_some(),
             Self::Models | Self::Other => true,
         }
@@ -139,7 +168,7 @@ impl Endpoint {
 
     /// Tells whether it is what the server is there for.
     pub(super) fn is_work(self) -> bool {
-        matches!(self, Self::Predict | Self::Log)
+        self == Self::Log || self.is_for_models()
     }
 }
 

@@ -24,6 +24,7 @@ mod ending;
 mod events;
 #[cfg(target_os = "linux")]
 mod footprint;
+mod grpc;
 mod grpc_health;
 mod harness;
 mod healing;

@@ -313,6 +313,9 @@ impl ModelLoader {
         let wanted = shared.orders().wanted(found, &shared.settings.dir);
         if wanted.is_empty() {
             self.probe_runtime(ctx).await;
+            if !ctx.fence().is_current() {
+                return;
+            }
         }
         let (mut standing, mut running, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         for change in self.changes(wanted) {

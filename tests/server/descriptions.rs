@@ -87,7 +87,7 @@ fn a_folder_that_was_laid_out_for_triton_is_served_as_it_is() {
     Picture::new(0).assert_answered(&server, "plain");
     assert_eq!(server.workers().len(), 2, "instances of its group");
     let note = [
-        "optimization.cuda.graphs (line 15)",
+        "optimization.cuda.graphs (line 14)",
         "models run on the CPU",
     ];
     assert_eq!(lines(&server, &note), 1, "{}", server.log());

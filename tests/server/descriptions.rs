@@ -239,6 +239,22 @@ fn labels_that_are_not_there_are_named_and_taken_up_once_they_are() {
 }
 
 #[test]
+fn labels_are_those_of_the_output_that_they_are_for() {
+    for (output, class) in [("scores", "bottom_right"), ("extra", "3")] {
+        let setup = setup();
+        let toml = format!("labels_file = \"labels.txt\"\nlabels_output = \"{output}\"");
+        put(
+            &setup,
+            "explode_output",
+            &[("model.toml", &toml), ("labels.txt", LABELS)],
+        );
+        let server = setup.start_ready();
+        let answer = Picture::new(3).send(&server, "explode_output").json();
+        assert_eq!(answer["class"], class, "{answer:#}");
+    }
+}
+
+#[test]
 fn a_model_runs_on_threads_if_it_says_so_and_others_do_not() {
     let setup = setup();
     let labelled = |isolation: &str| format!("labels_file = \"labels.txt\"\n{isolation}");

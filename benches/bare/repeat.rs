@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, json};
 
-use super::model::{self, Model};
 use super::RepeatArgs;
+use super::model::{self, Model};
 
 /// Runs before those that count.
 const SETTLE: usize = 3;
@@ -16,7 +16,9 @@ const SETTLE: usize = 3;
 pub(super) fn repeat(args: &RepeatArgs) -> anyhow::Result<()> {
     let environment = model::start_runtime(&args.model.library)?;
     let open = |_| Model::open(&environment, &args.model.model);
-    let mut models = (0..args.sessions).map(open).collect::<Result<Vec<_>, _>>()?;
+    let mut models = (0..args.sessions)
+        .map(open)
+        .collect::<Result<Vec<_>, _>>()?;
     let time = Duration::try_from_secs_f64(args.seconds)?;
     let mut figures = Map::new();
     for rows in &args.batches {

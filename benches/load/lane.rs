@@ -88,8 +88,7 @@ impl Lane {
         let begin = self.received.len();
         self.received.resize(begin + CHUNK, 0);
         let read = self.stream.read(&mut self.received[begin..]);
-        self.received
-            .truncate(begin + *read.as_ref().unwrap_or(&0));
+        self.received.truncate(begin + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {}

@@ -24,6 +24,7 @@ mod ending;
 mod events;
 #[cfg(target_os = "linux")]
 mod footprint;
+mod grpc;
 mod grpc_health;
 mod harness;
 mod healing;
@@ -41,5 +42,6 @@ mod roles;
 mod rolling;
 mod seeds;
 mod starting;
+mod v2;
 mod verdict;
 mod versions;

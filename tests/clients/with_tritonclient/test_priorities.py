@@ -46,7 +46,7 @@ def test_a_request_of_high_priority_goes_before_those_that_wait(start, wire):
             with tritonclient.http.InferenceServerClient(server.http, network_timeout=PATIENCE) as http:
                 http.infer("slow", picture(tritonclient.http), priority=HIGH)
         answered = done.qsize()
-        order = [done.get(timeout=PATIENCE) for _ in range(WAITING)]
+        rest = [done.get(timeout=PATIENCE) for _ in range(WAITING)]
     assert answered <= WAITING // 2, f"{answered} of {WAITING} went before it"
-    # Among themselves they stay in their order.
-    assert order == [(number, None) for number in range(WAITING)]
+    # Nobody is lost for it. Calls of their own may arrive in any order, so none is looked for here.
+    assert sorted(rest) == [(number, None) for number in range(WAITING)]

@@ -41,7 +41,10 @@ use crate::config::{Config, Role};
 use crate::data_disk::DataDisk;
 use crate::health::{HealthPlane, Lifecycle};
 
-pub use traffic::{Closed, Endpoint, InFlight, Traffic};
+pub(crate) use connection::find_half_open;
+pub(crate) use local::PASSED_ON;
+pub(crate) use request::is_well_formed_id;
+pub use traffic::{Closed, Endpoint, InFlight, Port, Traffic};
 
 /// What every handler works with.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use impetus_actors::serving::{AnswerClass, AnswerTimes, Protocol, Rejection};
 use super::descriptor::Kind::{Counter, Gauge, Histogram};
 use super::descriptor::{Descriptor, Label, Present, Values, subject};
 use super::families::{Families, Family};
-use crate::http::{AppState, Closed, Endpoint};
+use crate::http::{AppState, Closed, Endpoint, Port};
 
 /// Label value of a request for no model that is here.
 const NO_MODEL: &str = "none";
@@ -58,7 +58,7 @@ pub(super) fn expose(state: &AppState, out: &mut Families) {
     out.one(&TOKENS, 0.0);
     let latency = state.outcomes.mean_latency().unwrap_or_default();
     out.one(&LATENCY, latency.as_secs_f64() * 1e3);
-    out.one(&IN_FLIGHT, state.traffic.in_flight() as f64);
+    out.one(&IN_FLIGHT, state.traffic.in_flight_over(Port::Http) as f64);
     let mut closed = Family::new(&CLOSED);
     for reason in Closed::ALL {
         closed.count(&[reason.as_str()], state.traffic.closed(reason));

@@ -17,12 +17,14 @@ mod admin;
 mod clock;
 mod contract;
 mod database;
+mod descriptions;
 mod durability;
 mod edge;
 mod ending;
 mod events;
 #[cfg(target_os = "linux")]
 mod footprint;
+mod grpc;
 mod grpc_health;
 mod harness;
 mod healing;

@@ -6,6 +6,7 @@
 mod admin;
 mod body;
 mod connection;
+mod docs;
 pub mod error;
 mod events;
 mod faults;
@@ -14,6 +15,7 @@ mod local;
 pub mod measuring;
 mod metrics;
 mod models;
+pub mod openapi;
 mod predict;
 mod predlog;
 mod request;
@@ -89,6 +91,8 @@ pub fn health_routes(config: &mut web::ServiceConfig, state: &AppState) {
 
 /// Routes of the main port beside the health plane's.
 pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
+    openapi::routes(config, state);
+    docs::routes(config);
     if state.role().infers() {
         models::order_routes(config);
         predict::routes(config);

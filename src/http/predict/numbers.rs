@@ -4,17 +4,21 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use utoipa::ToSchema;
 
 use super::ApiError;
 
 /// Numbers for which room is made before they have been read, whatever the length claims to be.
 const ROOM: usize = 4096;
 
-/// What the body says.
-#[derive(Debug, Deserialize)]
+/// Numbers for a model with one input of float32.
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Numbers {
+    /// As many as one row of the model's input has, flat, in row-major order.
+    #[schema(example = json!([0.25, 0.5, 0.75]))]
     #[serde(deserialize_with = "floats")]
     pub(super) data: Vec<f32>,
+    /// Which model; may be left out when there is only one. `?model=` goes before it.
     #[serde(default)]
     pub(super) model: Option<String>,
 }

@@ -37,7 +37,7 @@ pub struct Detail {
 #[schema(as = Error)]
 pub(super) struct Body<'a> {
     /// What is wrong, why, and what to do, for people.
-    #[schema(example = "there is no model \"survace\"; /api/models/list lists them")]
+    #[schema(example = "no model named \"survace\" is served here")]
     error: &'a str,
     /// What programs tell it by; it does not change.
     #[schema(example = "unknown_model")]

@@ -50,7 +50,7 @@ pub struct Detection {
     pub class: Label,
     /// How sure the model is.
     pub confidence: Finite,
-    /// Where it lies: four numbers in the sender's convention, `None` for the whole image.
+    /// Where it lies: four numbers in the sender's convention, nothing for the whole image.
     #[serde(default)]
     #[schema(value_type = Option<Vec<f64>>, min_items = 4, max_items = 4)]
     pub bbox: Option<[Finite; 4]>,

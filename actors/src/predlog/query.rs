@@ -38,7 +38,7 @@ pub struct Page {
     /// Each prediction as it was logged, with its device and the time of its commit.
     #[schema(value_type = Vec<LoggedPrediction>)]
     pub predictions: Vec<Map<String, Value>>,
-    /// Where the next page begins, `None` at the end.
+    /// Where the next page begins, nothing at the end.
     #[schema(required)]
     pub next_cursor: Option<String>,
 }

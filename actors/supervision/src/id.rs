@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "schema", schema(value_type = String, example = "model_loader"))]
+#[cfg_attr(feature = "schema", schema(value_type = String, description = "The name of an actor.", example = "model_loader"))]
 #[serde(transparent)]
 pub struct ActorId(Arc<str>);
 
@@ -36,7 +36,7 @@ pub struct ActorId(Arc<str>);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "schema", schema(value_type = u64))]
+#[cfg_attr(feature = "schema", schema(value_type = u64, description = "The number of an incarnation: 1 is the first, 0 stands for none yet."))]
 #[serde(transparent)]
 pub struct Generation(u64);
 

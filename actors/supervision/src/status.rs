@@ -212,7 +212,7 @@ impl ActorState {
     }
 }
 
-/// How an incarnation ended, as it is serialised: the kind of the reason, and the whole of it in words.
+/// How an incarnation ended: the kind of its end, and the whole of it in words.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(as = ActorExit))]

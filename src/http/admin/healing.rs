@@ -36,10 +36,8 @@ struct Order {
 /// Whether fallen actors are started again.
 #[derive(Debug, Serialize, ToSchema)]
 struct Healing {
-    paused: bool,
-    /// After how long it goes on by itself.
-    #[schema(required)]
-    resumes_in_seconds: Option<f64>,
+    #[serde(flatten)]
+    healing: HealingBody,
     #[schema(format = DateTime)]
     timestamp: String,
 }
@@ -103,8 +101,7 @@ async fn order(
 fn shown(state: &AppState) -> HttpResponse {
     let healing = HealingBody::from(state.plane.sources().healing.paused_for());
     HttpResponse::Ok().json(Healing {
-        paused: healing.paused,
-        resumes_in_seconds: healing.resumes_in_seconds,
+        healing,
         timestamp: timestamp(state.plane.wall()),
     })
 }

@@ -16,6 +16,7 @@
 mod actors;
 mod descriptor;
 mod families;
+mod grpc;
 mod health;
 mod models;
 mod openmetrics;
@@ -45,9 +46,10 @@ pub enum Format {
 }
 
 /// Every subject, in the order of the text.
-static SUBJECTS: [&Subject; 8] = [
+static SUBJECTS: [&Subject; 9] = [
     &health::SUBJECT,
     &requests::SUBJECT,
+    &grpc::SUBJECT,
     &models::SUBJECT,
     &workers::SUBJECT,
     &actors::SUBJECT,
@@ -88,6 +90,7 @@ pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
     let mut families = Families::new(format);
     health::expose(state, &facts, &mut families);
     requests::expose(state, &mut families);
+    grpc::expose(state, &mut families);
     models::expose(state, &facts, &mut families);
     if state.role().infers() {
         workers::expose(state, &facts, &mut families);

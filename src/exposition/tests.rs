@@ -9,10 +9,10 @@ use impetus_actors::metrics::Resources;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLogConfig;
 use impetus_actors::serving::budget::BudgetRule;
-use impetus_actors::serving::description::Description;
+use impetus_actors::serving::description::{Description, Isolation};
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
 use impetus_actors::serving::{
-    AnswerClass, Catalog, Commons, ModelEntry, ModelSpec, ServedModel, ServingLimits,
+    AnswerClass, Catalog, Commons, ModelEntry, ModelSpec, Protocol, ServedModel, ServingLimits,
 };
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_actors::sources::folder::{Fingerprint, Wanted};
@@ -90,6 +90,7 @@ fn model(name: String, commons: &Arc<Commons>) -> ServedModel {
     let limits = ServingLimits {
         workers: WORKERS,
         spares: 0,
+        isolation: Isolation::Process,
         queue: 8,
         max_batch: 4,
         in_flight: 2,
@@ -213,7 +214,9 @@ fn fifty_models_with_two_hundred_workers_make_less_than_a_megabyte() {
     // It is as large from the start as it will ever be.
     for model in world.state.catalog.entries().values() {
         for class in AnswerClass::ALL {
-            model.answers().record(class, Duration::from_millis(3));
+            model
+                .answers(Protocol::Predict)
+                .record(class, Duration::from_millis(3));
         }
     }
     assert_eq!(series(&world.scrape()), series(&text));
@@ -293,7 +296,8 @@ fn requests_to_a_model_that_is_called_none_are_counted_with_those_to_none() {
     let route = world.state.catalog.route(Some("none"), None).unwrap();
     let model = route.model();
     let took = Duration::from_millis(1);
-    model.answers().record(AnswerClass::ServerFault, took);
+    let answers = model.answers(Protocol::Predict);
+    answers.record(AnswerClass::ServerFault, took);
     let nobody = world.state.traffic.times(Endpoint::Predict);
     nobody.record(AnswerClass::ServerFault, took);
     let text = world.scrape();

@@ -13,7 +13,7 @@ use super::measuring::measure;
 use super::openapi::tag;
 use super::{AppState, Endpoint};
 
-pub(super) use orders::Api as OrdersApi;
+pub(super) use orders::{Api as OrdersApi, control};
 
 #[derive(OpenApi)]
 #[openapi(paths(list))]

@@ -22,9 +22,12 @@ use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
 use super::{
-    AppState, admin, docs, events, faults, health, metrics, models, predict, predlog, services,
+    AppState, admin, docs, events, faults, health, metrics, models, predict, predlog, services, v1,
+    v2,
 };
 use crate::config::Config;
+
+pub(super) use finish::with_versions;
 
 /// Where the document is. Beside `/docs`, and where other servers have theirs.
 pub const PATH: &str = "/openapi.json";
@@ -44,7 +47,7 @@ pub struct Contents {
     pub health_port: Option<u16>,
 }
 
-/// What both ports answer.
+/// What the document begins with.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -100,6 +103,8 @@ impl Contents {
         if self.infers {
             document.merge(models::OrdersApi::openapi());
             document.merge(predict::Api::openapi());
+            document.merge(v1::Api::openapi());
+            document.merge(v2::api());
         }
         if self.logs {
             document.merge(predlog::Api::openapi());

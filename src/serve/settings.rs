@@ -9,6 +9,7 @@ use impetus_actors::metrics::MemoryRule;
 use impetus_actors::model_loader::{LoaderSettings, Mode};
 use impetus_actors::predlog::PredictionLogConfig;
 use impetus_actors::serving::budget::BudgetRule;
+use impetus_actors::serving::description;
 use impetus_actors::serving::memory::MemorySettings;
 use impetus_actors::serving::quarantine::QuarantineSettings;
 use impetus_actors::serving::{ServingLimits, WorkerSettings};
@@ -16,7 +17,7 @@ use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
-use crate::config::{Bytes, Config, HealthConfig, ModelMode};
+use crate::config::{Bytes, Config, HealthConfig, Isolation, ModelMode};
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
 
@@ -62,6 +63,7 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
     ServingLimits {
         workers: models.workers_for(cores),
         spares: models.spares,
+        isolation: isolation(config),
         queue: models.queue,
         max_batch: models.max_batch,
         in_flight: models.in_flight,
@@ -73,6 +75,14 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
             ceiling: models.run_timeout_ceiling.get(),
         },
         recovery_floor: models.recovery_floor.get(),
+    }
+}
+
+/// Returns where workers run of which nothing else is said.
+pub(super) fn isolation(config: &Config) -> description::Isolation {
+    match config.models.isolation {
+        Isolation::Process => description::Isolation::Process,
+        Isolation::Thread => description::Isolation::Thread,
     }
 }
 

@@ -7,6 +7,7 @@ use impetus_engine::{DType, Dim, Loaded, RuntimeInfo, TensorSpec};
 use impetus_supervision::{Clock, Healing, SystemClock};
 
 use super::budget::BudgetRule;
+use super::description::Isolation;
 use super::quarantine::{Quarantine, QuarantineSettings};
 use super::{Commons, ServedModel, ServingLimits, WorkerState};
 use crate::outcomes::Outcomes;
@@ -36,6 +37,7 @@ pub(crate) fn limits() -> ServingLimits {
     ServingLimits {
         workers: 1,
         spares: 0,
+        isolation: Isolation::Process,
         queue: 64,
         max_batch: 4,
         in_flight: 2,
@@ -63,6 +65,7 @@ pub(crate) fn load(model: &ServedModel) {
         load_micros: 1,
         warm_up_micros: 1,
         warm_up_skipped: None,
+        sample_runs: Vec::new(),
         max_batch_free: true,
         runtime: RuntimeInfo {
             name: "none".to_owned(),

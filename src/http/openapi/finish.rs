@@ -1,10 +1,10 @@
 //! What is true of all operations, or of many, and so is written down once.
 
 use utoipa::openapi::header::{Header, HeaderBuilder};
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{Components, ObjectBuilder, Type};
 use utoipa::openapi::server::{ServerBuilder, ServerVariableBuilder};
-use utoipa::openapi::{OpenApi, PathItem, Ref, RefOr, Schema};
+use utoipa::openapi::{OpenApi, PathItem, Ref, RefOr, Required, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::error::Body;
@@ -42,6 +42,32 @@ pub(super) fn metrics_under_every_path(document: &mut OpenApi) {
             operation.operation_id = Some(path.trim_start_matches('/').replace('/', "_"));
         }
         document.paths.paths.insert(path.to_owned(), item);
+    }
+}
+
+/// Puts what can be asked of a model under its versions too, each under an id of its own.
+pub(in crate::http) fn with_versions(document: &mut OpenApi) {
+    const MODEL: &str = "/v2/models/{model}";
+    let version = ParameterBuilder::new()
+        .name("version")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .example(Some("1".into()))
+        .build();
+    let paths = &mut document.paths.paths;
+    let of_models: Vec<_> = paths
+        .iter()
+        .filter_map(|(path, item)| Some((path.strip_prefix(MODEL)?.to_owned(), item.clone())))
+        .collect();
+    for (below, mut item) in of_models {
+        for operation in operations_mut(&mut item) {
+            let id = operation.operation_id.take().unwrap_or_default();
+            operation.operation_id = Some(format!("{id}_of_version"));
+            let parameters = operation.parameters.get_or_insert_default();
+            parameters.insert(1, RefOr::T(version.clone()));
+        }
+        paths.insert(format!("{MODEL}/versions/{{version}}{below}"), item);
     }
 }
 

@@ -6,6 +6,8 @@ use utoipa::openapi::{OpenApi, PathItem};
 use super::finish::operations;
 
 pub(in crate::http) const PREDICT: &str = "predict";
+pub(in crate::http) const V2: &str = "Open Inference Protocol v2";
+pub(in crate::http) const V1: &str = "KServe V1";
 pub(in crate::http) const MODELS: &str = "models";
 pub(in crate::http) const LOG: &str = "prediction log";
 pub(in crate::http) const HEALTH: &str = "health";
@@ -16,8 +18,16 @@ pub(in crate::http) const FAULTS: &str = "faults";
 pub(in crate::http) const DOCUMENT: &str = "this document";
 
 /// Every heading in the order in which a reader meets it, with what stands under it.
-const ALL: [(&str, &str); 9] = [
+const ALL: [(&str, &str); 11] = [
     (PREDICT, "Numbers or a picture in, a class out"),
+    (
+        V2,
+        "Tensors in, tensors out, as Triton Inference Server and KServe speak it",
+    ),
+    (
+        V1,
+        "KServe's first protocol, and what models there are for OpenAI's clients",
+    ),
     (
         MODELS,
         "Which models there are, and loading and unloading them",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::budget::BudgetRule;
-use super::super::description::Description;
+use super::super::description::{Description, Isolation};
 
 /// The bounds of the serving path.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct ServingLimits {
     pub in_flight: usize,
     /// Workers beyond those that serve, loaded and warm, one of which takes over at once.
     pub spares: usize,
+    /// Where its workers run.
+    pub isolation: Isolation,
     /// Workers that a request may lose by their own doing before it is answered with an error.
     pub retries: u32,
     /// Workers that it may lose otherwise, killed by somebody else, before it is answered so.
@@ -38,6 +40,7 @@ impl ServingLimits {
     pub fn of(mut self, description: &Description) -> Self {
         self.workers = description.workers.unwrap_or(self.workers).max(1);
         self.spares = description.spares.unwrap_or(self.spares);
+        self.isolation = description.isolation.unwrap_or(self.isolation);
         self.budget.fixed = description.budgets.run.or(self.budget.fixed);
         self
     }

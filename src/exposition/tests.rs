@@ -32,14 +32,14 @@ use crate::http::{Endpoint, Traffic};
 const WORKERS: usize = 4;
 
 /// A server of both services whose models have no processes; its actors are all there.
-struct World {
-    state: AppState,
+pub(crate) struct World {
+    pub(crate) state: AppState,
     _executor: TestExecutor,
-    _tree: Running,
+    pub(crate) tree: Running,
 }
 
 impl World {
-    fn new(models: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(models: impl IntoIterator<Item = String>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let commons = Arc::new(Commons {
             outcomes: Arc::new(Outcomes::new(Arc::clone(&clock))),
@@ -64,7 +64,7 @@ impl World {
         Self {
             state,
             _executor: executor,
-            _tree: tree,
+            tree,
         }
     }
 

@@ -34,6 +34,7 @@ mod limits;
 mod liveness;
 mod metrics;
 mod models;
+mod openapi;
 #[cfg(target_os = "linux")]
 mod pid1;
 mod predict;

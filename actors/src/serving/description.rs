@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod batching;
+
+pub use batching::{Batching, TimeoutAction, WhenFull};
+
 /// The description of one model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,9 +34,17 @@ pub struct Description {
     #[serde(default)]
     pub required: bool,
     /// How many workers serve it, instead of `models.workers`.
+    #[serde(alias = "instances")]
     pub workers: Option<usize>,
+    /// With how many threads each of them computes, instead of `models.threads`.
+    pub threads: Option<usize>,
     /// How many more stand by, loaded and warm, instead of `models.spares`.
     pub spares: Option<usize>,
+    /// Its share of the machine beside other models that have work; 1 when absent.
+    pub share: Option<u32>,
+    /// How its requests wait and become batches.
+    #[serde(default)]
+    pub batching: Batching,
     /// What it may take in time.
     #[serde(default)]
     pub budgets: Budgets,
@@ -197,6 +209,21 @@ mod units {
         }
     }
 
+    /// A period that may be nothing.
+    pub(super) mod wait {
+        use std::time::Duration;
+
+        use serde::Deserializer;
+
+        pub(in super::super) use super::period::serialize;
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            super::parse(deserializer, humantime::parse_duration, "2ms")
+        }
+    }
+
     pub(super) mod size {
         use bytesize::ByteSize;
         use serde::{Deserializer, Serializer};
@@ -236,6 +263,18 @@ impl Description {
             .is_some_and(|workers| !(1..=256).contains(&workers))
         {
             return Some("workers must be 1 to 256".to_owned());
+        }
+        if self
+            .threads
+            .is_some_and(|threads| !(1..=256).contains(&threads))
+        {
+            return Some("threads must be 1 to 256".to_owned());
+        }
+        if self.share.is_some_and(|share| !(1..=1000).contains(&share)) {
+            return Some("share must be 1 to 1000".to_owned());
+        }
+        if let Some(problem) = self.batching.problem() {
+            return Some(problem);
         }
         if self.spares.is_some_and(|spares| spares > 16) {
             return Some("spares must be 0 to 16".to_owned());
@@ -291,6 +330,9 @@ mod tests {
         assert_eq!(problem("workers = 2"), None);
         assert!(problem("workers = 0").unwrap().contains("workers"));
         assert!(problem("spares = 99").unwrap().contains("spares"));
+        assert_eq!(problem("instances = 2\nthreads = 2\nshare = 3"), None);
+        assert!(problem("threads = 0").unwrap().contains("threads"));
+        assert!(problem("share = 0").unwrap().contains("share"));
         let backwards = "[restart]\nbackoff_min = \"2s\"\nbackoff_max = \"1s\"";
         assert!(problem(backwards).unwrap().contains("backoff_max"));
     }

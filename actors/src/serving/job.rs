@@ -1,11 +1,13 @@
 //! A request on its way, and the answer to it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use impetus_engine::Tensor;
 use tokio::sync::oneshot;
 
+use super::batching::Terms;
 use super::{Priority, Protocol, ServeError};
 
 /// What a caller hands in: the inputs of one request, each with its batch dimension first.
@@ -46,6 +48,10 @@ pub(super) struct Job {
     /// Shared with the link's writer, which may still hold them when the answer arrives.
     pub(super) inputs: Arc<Vec<Tensor>>,
     pub(super) rows: usize,
+    /// The same for all that may share a batch with it, and seldom for others.
+    pub(super) shape: u64,
+    pub(super) protocol: Protocol,
+    pub(super) priority: Priority,
     pub(super) enqueued: Instant,
     pub(super) deadline: Instant,
     pub(super) id: Option<Arc<str>>,
@@ -81,13 +87,16 @@ impl Job {
     pub(super) fn new(
         request: Request,
         rows: usize,
-        now: Instant,
+        terms: Terms,
     ) -> (Self, oneshot::Receiver<Result<Inference, ServeError>>) {
         let (reply, answer) = oneshot::channel();
         let job = Self {
+            shape: shape_of(&request.inputs),
             inputs: Arc::new(request.inputs),
             rows,
-            enqueued: now,
+            protocol: request.protocol,
+            priority: terms.priority,
+            enqueued: terms.since,
             deadline: request.deadline,
             id: request.id,
             losses: 0,
@@ -131,4 +140,15 @@ impl Job {
                     && a.shape().iter().skip(1).eq(b.shape().iter().skip(1))
             })
     }
+}
+
+/// Returns what stands for the names, the types and the shapes behind the batch dimension of inputs.
+fn shape_of(inputs: &[Tensor]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for input in inputs {
+        input.name().hash(&mut hasher);
+        input.dtype().hash(&mut hasher);
+        input.shape().get(1..).hash(&mut hasher);
+    }
+    hasher.finish()
 }

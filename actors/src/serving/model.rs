@@ -11,31 +11,38 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use impetus_engine::{Loaded, Tensor};
 use impetus_supervision::Healing;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore};
 
+use super::batching::BatchPolicy;
 use super::description::Description;
-use super::job::{Inference, Job, Request};
 use super::ledger::{Ledger, LinkId};
 use super::quarantine::{Quarantine, Suspect};
-use super::queue::{PushError, Queue};
+use super::queue::Queue;
 use super::rejection::Rejection;
+use super::share::{Account, FairShare};
 use super::signature::Signature;
 use super::state::{self, ModelState, StateFacts, WorkerState, WorkerStatus};
 use super::{ModelStatus, ServeError};
 use crate::outcomes::Outcomes;
 use crate::sources::folder::{Fingerprint, Wanted};
 
+mod admission;
 mod answers;
 mod figures;
 mod limits;
+mod measures;
 mod place;
+mod statistics;
 #[cfg(test)]
-mod tests;
+pub(in crate::serving) mod tests;
 
 pub(super) use answers::{Recovered, micros};
 use figures::Figures;
 pub use limits::ServingLimits;
+pub use measures::InferenceTimesSnapshot;
+use measures::Measures;
 pub(super) use place::{Place, Successor};
+pub use statistics::{BatchStatistics, ComputeTimes, ModelStatistics, Timed};
 
 /// What a model is, before anything has been loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +66,10 @@ pub struct ServedModel {
     fingerprint: Fingerprint,
     problem: Option<String>,
     limits: ServingLimits,
+    policy: BatchPolicy,
     commons: Arc<Commons>,
+    /// Its account of the seats that models share.
+    pub(super) account: Account,
     pub(super) queue: Queue,
     pub(super) ledger: Ledger,
     pub(super) places: Vec<Place>,
@@ -72,6 +82,7 @@ pub struct ServedModel {
     /// The execution budget in microseconds.
     run_budget: AtomicU64,
     figures: Figures,
+    measures: Measures,
 }
 
 /// What all models have in common.
@@ -83,10 +94,9 @@ pub struct Commons {
     pub quarantine: Arc<Quarantine>,
     /// Whether anything is healed at the moment.
     pub healing: Healing,
+    /// The seats that their batches share.
+    pub share: Arc<FairShare>,
 }
-
-/// Tells the links of a model when a caller goes before its answer has come.
-struct Desertion<'a>(Option<&'a ServedModel>);
 
 #[derive(Debug)]
 struct Life {
@@ -111,11 +121,15 @@ impl ServedModel {
             problem,
         } = wanted;
         let limits = limits.of(&spec.description);
+        let policy = BatchPolicy::of(&spec.description, &limits);
         let places = (0..limits.workers + limits.spares)
             .map(|index| Place::new(format!("worker:{}/{index}", spec.name)))
             .collect();
         Self {
-            queue: Queue::new(limits.queue),
+            queue: Queue::new(&policy),
+            account: commons.share.account(spec.description.share.unwrap_or(1)),
+            policy,
+            measures: Measures::default(),
             ledger: Ledger::default(),
             places,
             signature: ArcSwapOption::empty(),
@@ -190,62 +204,6 @@ impl ServedModel {
     /// Says whether readiness depends on this model.
     pub fn set_required(&self, required: bool) {
         self.life().required = required;
-    }
-
-    /// Takes a request in and returns the channel on which its answer comes.
-    ///
-    /// # Errors
-    /// The model is not usable, its queue is full, the inputs do not fit its signature, or they are
-    /// quarantined.
-    pub fn submit(
-        &self,
-        request: Request,
-    ) -> Result<oneshot::Receiver<Result<Inference, ServeError>>, ServeError> {
-        let signature = self.usable_signature()?;
-        let rows = signature.check(&request.inputs)?;
-        let suspect = self.suspect(&request.inputs, request.id.as_deref());
-        if let Some(entry) = self.commons.quarantine.refuses(&suspect) {
-            self.figures.rejections.count(Rejection::Quarantined);
-            return Err(entry.into());
-        }
-        let (job, answer) = Job::new(request, rows, Instant::now());
-        match self.queue.push(job) {
-            Ok(()) => Ok(answer),
-            Err(PushError::Full(_)) => {
-                self.figures.rejections.count(Rejection::QueueFull);
-                Err(ServeError::QueueFull {
-                    model: self.spec.name.clone(),
-                    waiting: self.queue.capacity(),
-                    retry_after: Duration::from_secs(1),
-                })
-            }
-            Err(PushError::Closed(_)) => Err(self.unloaded()),
-        }
-    }
-
-    /// Takes a request in and waits for its answer until the request's deadline. A caller that
-    /// stops waiting cancels its answer and nothing else.
-    ///
-    /// # Errors
-    /// See [`ServeError`].
-    pub async fn infer(&self, request: Request) -> Result<Inference, ServeError> {
-        let within = request.deadline.saturating_duration_since(Instant::now());
-        let answer = self.submit(request)?;
-        let mut desertion = Desertion(Some(self));
-        match tokio::time::timeout(within, answer).await {
-            Ok(Ok(result)) => {
-                desertion.0 = None;
-                result
-            }
-            // The job was dropped unanswered: it had passed its deadline in the queue.
-            Ok(Err(_)) | Err(_) => {
-                self.count_failures(1);
-                Err(ServeError::DeadlineExceeded {
-                    model: self.spec.name.clone(),
-                    within,
-                })
-            }
-        }
     }
 
     /// Returns the model's state now.
@@ -360,6 +318,7 @@ impl ServedModel {
         self.run_budget.store(micros(budget), Ordering::Relaxed);
         self.signature
             .store(Some(Arc::new(Signature::from(loaded))));
+        self.queue.follow(&self.batching());
         let mut life = self.life();
         life.served = true;
         life.last_load = took.or(life.last_load);
@@ -457,15 +416,5 @@ impl ServedModel {
 
     fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl Desertion ===
-
-impl Drop for Desertion<'_> {
-    fn drop(&mut self) {
-        if let Some(model) = self.0 {
-            model.deserted.notify_waiters();
-        }
     }
 }

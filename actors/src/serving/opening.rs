@@ -198,7 +198,7 @@ impl Opening<'_> {
                 model: spec.name.clone(),
                 version: spec.version.clone(),
                 path: spec.path.clone(),
-                intra_threads: settings.threads,
+                intra_threads: self.model.limits().threads,
                 warm_up: true,
                 runtime: settings.runtime.clone(),
                 self_check_every: settings.self_check_every,

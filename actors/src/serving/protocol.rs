@@ -1,5 +1,7 @@
 //! How a request came in, and how urgent it is.
 
+use serde::{Deserialize, Serialize};
+
 /// The protocol over which a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -14,7 +16,8 @@ pub enum Protocol {
 }
 
 /// How urgent a request is. What is urgent is taken first, and in the order in which it came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// Before all that is not.
     High,

@@ -6,26 +6,56 @@ use std::time::{Duration, Instant};
 use impetus_engine::{DType, Dim, EngineError, RuntimeInfo, Tensor, TensorSpec};
 use impetus_supervision::{Clock, Healing, SystemClock};
 use proptest::prelude::*;
+use tokio::sync::oneshot;
 
+use super::super::batching::BatchDefaults;
 use super::super::budget::BudgetRule;
+use super::super::job::{Inference, Request};
 use super::super::loss::{Blame, Loss};
 use super::super::quarantine::QuarantineSettings;
+use super::super::queue::Taker;
 use super::super::state::WorkerState;
 use super::*;
 use crate::serving::Protocol;
 
+mod batching;
 mod losses;
 
 const ROW: usize = 2;
 
+type Answer = oneshot::Receiver<Result<Inference, ServeError>>;
+
+/// A worker that has nothing to do.
+struct Idle;
+
+impl Taker for Idle {
+    fn is_idle(&self) -> bool {
+        true
+    }
+
+    async fn turned_idle(&self) {
+        std::future::pending().await
+    }
+}
+
+impl ServedModel {
+    fn submit(&self, request: Request) -> Result<Answer, ServeError> {
+        self.admit(request).map(|admitted| admitted.answer)
+    }
+}
+
 fn model(limits: ServingLimits) -> Arc<ServedModel> {
+    described(limits, Description::default())
+}
+
+fn described(limits: ServingLimits, description: Description) -> Arc<ServedModel> {
     let wanted = Wanted {
         spec: ModelSpec {
             name: "m".to_owned(),
             version: "1".to_owned(),
             path: "m/model.onnx".into(),
             bytes: 1,
-            description: Description::default(),
+            description,
         },
         fingerprint: Fingerprint::default(),
         problem: None,
@@ -42,14 +72,21 @@ fn model(limits: ServingLimits) -> Arc<ServedModel> {
             Arc::clone(&clock),
         )),
         healing: Healing::new(clock),
+        share: FairShare::new(2),
     };
     let model = Arc::new(ServedModel::new(wanted, limits, Arc::new(commons)));
+    model.loaded(&loaded(), Some(Duration::from_millis(1)));
+    serve(&model, 0, 1);
+    model
+}
+
+fn loaded() -> Loaded {
     let tensor = |name: &str| TensorSpec {
         name: name.to_owned(),
         dtype: DType::F32,
         shape: vec![Dim::Free(None), Dim::Fixed(ROW)],
     };
-    let loaded = impetus_engine::Loaded {
+    Loaded {
         inputs: vec![tensor("x")],
         outputs: vec![tensor("y")],
         load_micros: 1,
@@ -60,18 +97,17 @@ fn model(limits: ServingLimits) -> Arc<ServedModel> {
             name: "none".to_owned(),
             version: "0".to_owned(),
         },
-    };
-    model.loaded(&loaded, Some(Duration::from_millis(1)));
-    serve(&model, 0, 1);
-    model
+    }
 }
 
-fn limits() -> ServingLimits {
+pub(in crate::serving) fn limits() -> ServingLimits {
     ServingLimits {
         workers: 1,
+        threads: 1,
         spares: 0,
         queue: 64,
         max_batch: 4,
+        batching: BatchDefaults::default(),
         in_flight: 2,
         retries: 2,
         accident_retries: 4,
@@ -100,8 +136,8 @@ fn request(value: f32) -> Request {
 
 /// Takes a batch as a link's writer does.
 fn take(model: &ServedModel, link: LinkId) -> Option<u64> {
-    let batch = futures_util::FutureExt::now_or_never(model.queue.take(4))??;
-    let id = model.ledger.enter(link, batch);
+    let batch = model.queue.take_now(&Idle)??;
+    let id = model.ledger.enter(link, batch, None);
     model.ledger.sending(id);
     Some(id)
 }

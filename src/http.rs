@@ -25,6 +25,7 @@ mod traffic;
 use std::sync::{Arc, OnceLock};
 
 use actix_web::web;
+use impetus_actors::model_loader::ModelControl;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLog;
 use impetus_actors::serving::Catalog;
@@ -52,6 +53,8 @@ pub struct AppState {
     pub quarantine: Arc<Quarantine>,
     /// The prediction log, where this process keeps one.
     pub predlog: Option<PredictionLog>,
+    /// The hand that loads and unloads models, where this process serves any.
+    pub control: Option<ModelControl>,
     /// Work that has come in.
     pub traffic: Arc<Traffic>,
     /// The room on the disk of the data folder.
@@ -87,6 +90,7 @@ pub fn health_routes(config: &mut web::ServiceConfig, state: &AppState) {
 /// Routes of the main port beside the health plane's.
 pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
     if state.role().infers() {
+        models::order_routes(config);
         predict::routes(config);
     }
     if state.predlog.is_some() {

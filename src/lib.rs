@@ -14,6 +14,7 @@ pub mod health;
 pub mod http;
 pub mod last_run;
 pub mod logging;
+pub mod oip;
 pub mod serve;
 pub mod verdict;
 pub mod worker;

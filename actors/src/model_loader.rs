@@ -1,18 +1,24 @@
 //! The actor that makes the models that are served the models that should be.
 //!
-//! Every tick it compares the desired set (what the source holds) with the actual one (the
-//! catalog, and the supervisors that stand) and takes the steps between them. It keeps no state of
-//! its own: a fresh incarnation finds everything where the last one left it, and models serve on
-//! while it is gone. A source that cannot be read proves nothing, so nothing is unloaded for it.
+//! Every tick it compares the desired set (what the [orders] make of what the source holds) with the
+//! actual one (the catalog, and the supervisors that stand) and takes the [steps](change) between
+//! them. It keeps no state of its own: a fresh incarnation finds everything where the last one left
+//! it, and models serve on while it is gone. A source that cannot be read proves nothing, so nothing
+//! is unloaded for it.
 
-use std::collections::BTreeMap;
+mod change;
+mod control;
+mod orders;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use impetus_supervision::{
-    Actor, ActorError, ActorId, ActorState, Backoff, ChildSpec, Context, Intensity, Message,
-    Restart, Shutdown, StatusReport, Strategy, SupervisorError, SupervisorRef, SupervisorSpec,
+    Actor, ActorError, ActorId, ActorRef, ActorState, Backoff, ChildSpec, Context, Intensity,
+    Message, Reply, Restart, Shutdown, StatusReport, Strategy, SupervisorError, SupervisorRef,
+    SupervisorSpec,
 };
 use tracing::{info, warn};
 
@@ -20,8 +26,15 @@ use crate::heartbeat::BoardSource;
 use crate::serving::description::RestartPolicy;
 use crate::serving::opening::{self, PROBE_WITHIN};
 use crate::serving::worker::{LOOK_EVERY, Workshop};
-use crate::serving::{Commons, ModelWorker, ServedModel, ServingLimits};
-use crate::sources::folder::{self, ScanError, Wanted};
+use crate::serving::{
+    Commons, ModelEntry, ModelState, ModelWorker, ServedModel, ServingLimits, Standing,
+};
+use crate::sources::folder::{self, Found, ScanError, Wanted};
+use change::{Change, Turn};
+use orders::Orders;
+
+pub use control::{IndexEntry, ModelControl, OrderError};
+pub use orders::{Given, Mode};
 
 /// Name of the loader, under which its models are listed.
 pub const MODEL_LOADER: &str = "model_loader";
@@ -36,6 +49,12 @@ const ORDER_WITHIN: Duration = Duration::from_secs(5);
 pub struct LoaderSettings {
     /// The folder of models.
     pub dir: PathBuf,
+    /// When the folder decides what is served.
+    pub mode: Mode,
+    /// Models that are asked for from the start, where the folder does not decide.
+    pub load: Vec<String>,
+    /// How long those inside a version that is replaced may take to be answered.
+    pub retire_within: Duration,
     /// Names of the models readiness depends on; when empty, the only model, if there is just one.
     pub required: Vec<String>,
     /// Bounds of the serving path, for every model.
@@ -52,8 +71,10 @@ pub struct LoaderSettings {
 #[derive(Debug)]
 pub struct ModelLoader {
     shared: Arc<LoaderShared>,
-    scan: Option<tokio::task::JoinHandle<Result<Vec<Wanted>, ScanError>>>,
+    scan: Option<tokio::task::JoinHandle<Result<Vec<Found>, ScanError>>>,
     problem: Option<String>,
+    /// Models whose next change will be told.
+    watched: BTreeSet<String>,
 }
 
 /// What every incarnation of the loader is built from.
@@ -69,18 +90,77 @@ pub struct LoaderShared {
     pub board: BoardSource,
     /// What all models have in common.
     pub commons: Arc<Commons>,
+    /// What people have asked for.
+    orders: Mutex<Orders>,
 }
 
 /// What the loader can be told.
 #[derive(Debug)]
 pub enum LoaderMsg {
-    /// Look at the source now instead of at the next tick.
-    Rescan,
+    /// Load a model as it lies in the source now; the answer is what is to serve.
+    Load {
+        /// Its name.
+        name: String,
+        /// A description to be used instead of the one that lies there.
+        given: Option<Box<Given>>,
+        /// For the answer.
+        reply: Reply<Result<Vec<Arc<ServedModel>>, OrderError>>,
+    },
+    /// Take a model out of service; the answer is what will end.
+    Unload {
+        /// Its name.
+        name: String,
+        /// For the answer.
+        reply: Reply<Result<Vec<Arc<ServedModel>>, OrderError>>,
+    },
+    /// Look at what a model has come to.
+    Changed {
+        /// Its label.
+        label: String,
+    },
 }
 
 impl Message for LoaderMsg {
     fn label(&self) -> &'static str {
-        "rescan"
+        match self {
+            Self::Load { .. } => "load",
+            Self::Unload { .. } => "unload",
+            Self::Changed { .. } => "changed",
+        }
+    }
+}
+
+// === impl LoaderShared ===
+
+impl LoaderShared {
+    /// Puts together what every incarnation of the loader is built from.
+    #[must_use]
+    pub fn new(
+        settings: LoaderSettings,
+        shop: Arc<Workshop>,
+        models: SupervisorRef,
+        commons: Arc<Commons>,
+    ) -> Self {
+        Self {
+            orders: Mutex::new(Orders::new(settings.mode, settings.load.iter().cloned())),
+            board: Arc::clone(&shop.board),
+            settings,
+            shop,
+            models,
+            commons,
+        }
+    }
+
+    /// Returns the hand that gives orders to the loader.
+    #[must_use]
+    pub fn control(&self, loader: ActorRef<LoaderMsg>) -> ModelControl {
+        let dir = self.settings.dir.clone();
+        ModelControl::new(loader, Arc::clone(&self.shop.catalog), dir)
+    }
+
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        // Nothing inside these sections can leave the orders half-changed.
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,35 +193,83 @@ impl ModelLoader {
             shared,
             scan: None,
             problem: None,
+            watched: BTreeSet::new(),
         }
     }
 
     async fn reconcile(&mut self, ctx: &Context<Self>) {
+        if let Ok(found) = self.look(ctx).await {
+            self.apply(ctx, &found).await;
+        }
+    }
+
+    /// Looks at the source; says what is wrong with it if it cannot be read.
+    async fn look(&mut self, ctx: &Context<Self>) -> Result<Vec<Found>, String> {
         ctx.progress("look at the model folder", SCAN_WITHIN + ORDER_WITHIN);
-        let wanted = match self.look().await {
-            Ok(wanted) => wanted,
+        match self.scan().await {
+            Ok(found) => {
+                self.problem = None;
+                Ok(found)
+            }
             Err(problem) => {
                 if self.problem.as_ref() != Some(&problem) {
                     warn!(%problem, "models cannot be looked up");
                 }
                 self.shared.shop.catalog.scanned(Some(problem.clone()));
-                self.problem = Some(problem);
-                return;
+                self.problem = Some(problem.clone());
+                Err(problem)
             }
-        };
-        self.problem = None;
-        if ctx.fence().is_current() {
-            if wanted.is_empty() {
-                self.probe_runtime(ctx).await;
-            }
-            self.apply(ctx, wanted).await;
-            self.shared.shop.catalog.scanned(None);
         }
+    }
+
+    async fn load(
+        &mut self,
+        ctx: &Context<Self>,
+        name: &str,
+        given: Option<Box<Given>>,
+    ) -> Result<Vec<Arc<ServedModel>>, OrderError> {
+        let found = self.look(ctx).await.map_err(OrderError::Source)?;
+        if !found.iter().any(|found| found.name == name) {
+            return Err(OrderError::NotThere {
+                name: name.to_owned(),
+                dir: self.shared.settings.dir.clone(),
+            });
+        }
+        info!(model = %name, "model is to be loaded");
+        self.shared.orders().load(name, given);
+        self.apply(ctx, &found).await;
+        Ok(self.standing(name, |model| model.is_wanted()))
+    }
+
+    async fn unload(
+        &mut self,
+        ctx: &Context<Self>,
+        name: &str,
+    ) -> Result<Vec<Arc<ServedModel>>, OrderError> {
+        let found = self.look(ctx).await.map_err(OrderError::Source)?;
+        let leaving = self.standing(name, |_| true);
+        if leaving.is_empty() && !found.iter().any(|found| found.name == name) {
+            return Err(OrderError::NotThere {
+                name: name.to_owned(),
+                dir: self.shared.settings.dir.clone(),
+            });
+        }
+        info!(model = %name, "model is to be unloaded");
+        self.shared.orders().unload(name);
+        self.apply(ctx, &found).await;
+        Ok(leaving)
+    }
+
+    fn standing(&self, name: &str, which: impl Fn(&ServedModel) -> bool) -> Vec<Arc<ServedModel>> {
+        let entries = self.shared.shop.catalog.entries();
+        let versions = entries.get(name).map(|entry| entry.versions());
+        let versions = versions.unwrap_or_default().iter();
+        versions.filter(|model| which(model)).cloned().collect()
     }
 
     /// Looks at the source, off this thread and with a deadline. A look that hangs is not
     /// started a second time: its answer is taken when it comes.
-    async fn look(&mut self) -> Result<Vec<Wanted>, String> {
+    async fn scan(&mut self) -> Result<Vec<Found>, String> {
         let dir = self.shared.settings.dir.clone();
         let scan = self
             .scan
@@ -175,71 +303,158 @@ impl ModelLoader {
         }
     }
 
-    async fn apply(&self, ctx: &Context<Self>, wanted: Vec<Wanted>) {
-        let shared = &self.shared;
-        let actual = shared.shop.catalog.models();
-        let mut next = BTreeMap::new();
-        let mut to_start = Vec::new();
-        let mut to_stop = Vec::new();
-        for wanted in wanted {
-            let name = wanted.spec.name.clone();
-            match actual.get(&name) {
-                Some(model) if keeps(model, &wanted) => {
-                    if model.problem().is_none() && !self.stands(&name) {
-                        to_start.push(Arc::clone(model));
-                    }
-                    next.insert(name, Arc::clone(model));
-                }
-                replaced => {
-                    if let Some(old) = replaced {
-                        info!(model = %name, "model files have changed, starting afresh");
-                        to_stop.push(Arc::clone(old));
-                    }
-                    let model = Arc::new(ServedModel::new(
-                        wanted,
-                        shared.settings.limits.clone(),
-                        Arc::clone(&shared.commons),
-                    ));
-                    if let Some(problem) = model.problem() {
-                        warn!(model = %name, %problem, "model cannot be loaded");
-                    } else {
-                        to_start.push(Arc::clone(&model));
-                    }
-                    next.insert(name, model);
-                }
+    /// Takes the steps from what stands to what is wanted of what lies in the source.
+    async fn apply(&mut self, ctx: &Context<Self>, found: &[Found]) {
+        if !ctx.fence().is_current() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let wanted = shared.orders().wanted(found, &shared.settings.dir);
+        if wanted.is_empty() {
+            self.probe_runtime(ctx).await;
+            if !ctx.fence().is_current() {
+                return;
             }
         }
-        let gone = actual
-            .values()
-            .filter(|old| !next.contains_key(&old.spec().name));
-        to_stop.extend(gone.cloned());
-        self.mark_required(&next);
-        shared.shop.catalog.publish(next);
-        for model in to_stop {
+        let (mut standing, mut running, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        for change in self.changes(wanted) {
+            standing.extend(ModelEntry::of(change.standing));
+            running.extend(change.running);
+            ended.extend(change.ended);
+        }
+        self.mark_required(&standing);
+        shared.shop.catalog.publish(standing);
+        for model in ended {
             ctx.progress("take a model out", ORDER_WITHIN + self.stop_within());
             self.take_out(&model).await;
         }
-        for model in to_start {
-            ctx.progress("hang a model in", ORDER_WITHIN * 2);
-            self.hang_in(&model).await;
+        for model in running {
+            if model.problem().is_none() && !self.stands(&model) {
+                ctx.progress("hang a model in", ORDER_WITHIN * 2);
+                self.hang_in(&model).await;
+            }
+        }
+        self.turn(ctx).await;
+        shared.shop.catalog.scanned(None);
+    }
+
+    /// Returns the change of every name that stands or is wanted.
+    fn changes(&self, wanted: Vec<Wanted>) -> Vec<Change> {
+        let shared = &self.shared;
+        let actual = shared.shop.catalog.entries();
+        let mut by_name: BTreeMap<&str, Vec<Wanted>> = BTreeMap::new();
+        for name in actual.keys() {
+            by_name.entry(name).or_default();
+        }
+        let names: BTreeSet<String> = wanted.iter().map(|w| w.spec.name.clone()).collect();
+        for name in &names {
+            by_name.entry(name).or_default();
+        }
+        for wanted in wanted {
+            let name = wanted.spec.name.clone();
+            if let Some(of_name) = by_name.get_mut(name.as_str()) {
+                of_name.push(wanted);
+            }
+        }
+        let changes = by_name.into_iter().map(|(name, wanted)| {
+            Change::between(
+                actual.get(name).map(Arc::as_ref),
+                wanted,
+                |wanted, other| self.make(wanted, other),
+            )
+        });
+        changes.collect()
+    }
+
+    fn make(&self, wanted: Wanted, other: Option<&ServedModel>) -> ServedModel {
+        let (name, version) = (&wanted.spec.name, &wanted.spec.version);
+        match (&wanted.problem, other) {
+            (Some(problem), _) => {
+                warn!(model = %name, %version, %problem, "model cannot be loaded")
+            }
+            (None, Some(_)) => info!(model = %name, %version, "model is loaded anew"),
+            (None, None) => info!(model = %name, %version, "model is loaded"),
+        }
+        let limits = self.shared.settings.limits.clone();
+        match other {
+            Some(other) => ServedModel::beside(wanted, limits, other),
+            None => ServedModel::new(wanted, limits, Arc::clone(&self.shared.commons)),
         }
     }
 
-    fn mark_required(&self, models: &BTreeMap<String, Arc<ServedModel>>) {
+    /// Lets versions that are ready take over, and takes out those that nobody is inside of any more.
+    async fn turn(&mut self, ctx: &Context<Self>) {
+        let catalog = Arc::clone(&self.shared.shop.catalog);
+        for entry in catalog.entries().values() {
+            let turn = Turn::of(entry);
+            for model in turn.taken_over {
+                let (name, version) = (&model.spec().name, &model.spec().version);
+                info!(model = %name, %version, "version has taken over");
+            }
+            for model in turn.retired {
+                let (name, version) = (&model.spec().name, &model.spec().version);
+                info!(model = %name, %version, "version takes no new requests any more");
+            }
+        }
+        let done = |model: &Arc<ServedModel>| {
+            let late = model.retired_for() > Some(self.shared.settings.retire_within);
+            !model.is_offered() && (late || model.is_empty())
+        };
+        let entries = catalog.entries();
+        let all = entries.values().flat_map(|entry| entry.versions());
+        let (out, staying): (Vec<_>, Vec<_>) = all.cloned().partition(done);
+        if !out.is_empty() && ctx.fence().is_current() {
+            catalog.publish(by_name(staying));
+            for model in out {
+                ctx.progress("take a model out", ORDER_WITHIN + self.stop_within());
+                self.take_out(&model).await;
+            }
+        }
+        self.watch(ctx);
+    }
+
+    /// Has it told when a version that is to take over is ready, and when one that is to go is empty.
+    fn watch(&mut self, ctx: &Context<Self>) {
+        for entry in self.shared.shop.catalog.entries().values() {
+            for model in entry.versions() {
+                let awaited = match model.standing() {
+                    Standing::Incoming => !matches!(
+                        model.state(),
+                        ModelState::Ready | ModelState::Failed | ModelState::Unloading
+                    ),
+                    Standing::Retiring => true,
+                    Standing::Serving => false,
+                };
+                let label = model.spec().label();
+                if awaited && model.problem().is_none() && self.watched.insert(label.clone()) {
+                    let within = self.shared.settings.retire_within;
+                    ctx.spawn(tell(Arc::clone(model), label, within, ctx.myself()));
+                }
+            }
+        }
+    }
+
+    fn mark_required(&self, entries: &[ModelEntry]) {
         let named = &self.shared.settings.required;
-        for (name, model) in models {
-            let says_so = |model: &Arc<ServedModel>| model.spec().description.required;
-            let required = if named.is_empty() && !models.values().any(says_so) {
-                models.len() == 1
+        let says_so = |entry: &ModelEntry| {
+            let mut versions = entry.versions().iter();
+            versions.any(|model| model.spec().description.required)
+        };
+        let none_named = named.is_empty() && !entries.iter().any(says_so);
+        for entry in entries {
+            let required = if none_named {
+                entries.len() == 1
             } else {
-                named.contains(name) || says_so(model)
+                named.iter().any(|name| name == entry.name()) || says_so(entry)
             };
-            model.set_required(required);
+            for model in entry.versions() {
+                model.set_required(required);
+            }
         }
     }
 
-    fn stands(&self, name: &str) -> bool {
-        let id = supervisor_id(name);
+    fn stands(&self, model: &ServedModel) -> bool {
+        let id = supervisor_id(model);
         // Before the board is there the first look at the source is under way, and what this
         // incarnation starts it starts once.
         self.shared.board.get().is_none_or(|board| {
@@ -260,18 +475,23 @@ impl ModelLoader {
     }
 
     async fn take_out(&self, model: &Arc<ServedModel>) {
-        let name = &model.spec().name;
+        let (name, version) = (&model.spec().name, &model.spec().version);
         model.close();
         let within = ORDER_WITHIN + self.stop_within();
         match self
             .shared
             .models
-            .stop_child(&supervisor_id(name), within)
+            .stop_child(&supervisor_id(model), within)
             .await
         {
-            Ok(()) | Err(SupervisorError::Unknown(_)) => info!(model = %name, "model is out"),
-            Err(error) => warn!(model = %name, %error, "model could not be taken out in time"),
+            Ok(()) | Err(SupervisorError::Unknown(_)) => {
+                info!(model = %name, %version, "model is out")
+            }
+            Err(error) => {
+                warn!(model = %name, %version, %error, "model could not be taken out in time")
+            }
         }
+        model.note_gone();
     }
 
     fn stop_within(&self) -> Duration {
@@ -279,8 +499,7 @@ impl ModelLoader {
     }
 
     fn supervisor_of(&self, model: &Arc<ServedModel>) -> ChildSpec {
-        let mut spec =
-            SupervisorSpec::new(supervisor_id(&model.spec().name)).strategy(Strategy::OneForOne);
+        let mut spec = SupervisorSpec::new(supervisor_id(model)).strategy(Strategy::OneForOne);
         let limits = model.limits();
         for index in 0..limits.workers + limits.spares {
             spec = spec.child(self.worker_of(model, index));
@@ -296,7 +515,7 @@ impl ModelLoader {
         let settings = &self.shared.settings;
         let shop = Arc::clone(&self.shared.shop);
         let served = Arc::clone(model);
-        let id = format!("worker:{}/{index}", model.spec().name);
+        let id = format!("worker:{}/{index}", model.spec().label());
         let (child, _) = ChildSpec::actor(id, move |_birth| {
             ModelWorker::new(Arc::clone(&served), index, Arc::clone(&shop))
         });
@@ -325,7 +544,14 @@ impl Actor for ModelLoader {
 
     async fn handle(&mut self, msg: LoaderMsg, ctx: &mut Context<Self>) -> Result<(), ActorError> {
         match msg {
-            LoaderMsg::Rescan => self.reconcile(ctx).await,
+            LoaderMsg::Load { name, given, reply } => {
+                reply.send(self.load(ctx, &name, given).await);
+            }
+            LoaderMsg::Unload { name, reply } => reply.send(self.unload(ctx, &name).await),
+            LoaderMsg::Changed { label } => {
+                self.watched.remove(&label);
+                self.turn(ctx).await;
+            }
         }
         Ok(())
     }
@@ -336,7 +562,7 @@ impl Actor for ModelLoader {
     }
 
     fn status(&self) -> StatusReport {
-        let models = self.shared.shop.catalog.models();
+        let models = self.shared.shop.catalog.entries();
         let mut report = StatusReport::default();
         if let Some(problem) = &self.problem {
             report.score = 50;
@@ -349,13 +575,31 @@ impl Actor for ModelLoader {
     }
 }
 
-fn supervisor_id(name: &str) -> ActorId {
-    ActorId::from(format!("model:{name}"))
+fn supervisor_id(model: &ServedModel) -> ActorId {
+    ActorId::from(format!("model:{}", model.spec().label()))
 }
 
-/// Tells whether a model that is there is the one that is wanted. One that serves is kept even
-/// when its files have changed: replacing it without losing a request needs the new version beside
-/// the old one. One that does not serve has nothing to lose.
-fn keeps(model: &ServedModel, wanted: &Wanted) -> bool {
-    model.fingerprint() == &wanted.fingerprint || model.state().is_usable()
+fn by_name(models: Vec<Arc<ServedModel>>) -> Vec<ModelEntry> {
+    let mut names: BTreeMap<String, Vec<Arc<ServedModel>>> = BTreeMap::new();
+    for model in models {
+        let of_name = names.entry(model.spec().name.clone());
+        of_name.or_default().push(model);
+    }
+    names.into_values().filter_map(ModelEntry::of).collect()
+}
+
+/// Tells the loader of the next thing that becomes of a version. One that cannot be told now is
+/// found at the next tick.
+async fn tell(
+    model: Arc<ServedModel>,
+    label: String,
+    within: Duration,
+    loader: ActorRef<LoaderMsg>,
+) {
+    if model.is_offered() {
+        model.settled().await;
+    } else {
+        model.emptied(within).await;
+    }
+    let _ = loader.try_send_priority(LoaderMsg::Changed { label });
 }

@@ -113,17 +113,17 @@ async fn nothing(
 }
 
 async fn find(_request: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    match state.catalog.find(None) {
-        Ok(model) => HttpResponse::Ok().body(model.spec().version.clone()),
+    match state.catalog.route(None, None) {
+        Ok(route) => HttpResponse::Ok().body(route.model().spec().version.clone()),
         Err(_) => HttpResponse::NotFound().finish(),
     }
 }
 
 async fn find_and_note(request: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    match state.catalog.find(None) {
-        Ok(model) => {
-            About::is_for(&request, &model);
-            HttpResponse::Ok().body(model.spec().version.clone())
+    match state.catalog.route(None, None) {
+        Ok(route) => {
+            About::is_for(&request, route.model());
+            HttpResponse::Ok().body(route.model().spec().version.clone())
         }
         Err(_) => HttpResponse::NotFound().finish(),
     }

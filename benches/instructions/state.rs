@@ -13,7 +13,9 @@ use impetus_actors::outcomes::Outcomes;
 use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description::Description;
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
-use impetus_actors::serving::{Catalog, Commons, ModelSpec, ServedModel, ServingLimits};
+use impetus_actors::serving::{
+    BatchDefaults, Catalog, Commons, FairShare, ModelEntry, ModelSpec, ServedModel, ServingLimits,
+};
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_actors::sources::folder::{Fingerprint, Wanted};
 use impetus_supervision::{Clock, Healing, SystemClock};
@@ -33,10 +35,11 @@ pub(crate) fn with_one_model() -> anyhow::Result<AppState> {
         outcomes: Arc::clone(&outcomes),
         quarantine: Arc::new(Quarantine::new(quarantine, Arc::clone(&clock))),
         healing: Healing::new(Arc::clone(&clock)),
+        share: FairShare::new(1),
     });
     let catalog = Arc::new(Catalog::default());
     let model = Arc::new(ServedModel::new(wanted(), limits(), Arc::clone(&commons)));
-    catalog.publish(BTreeMap::from([("surface".to_owned(), model)]));
+    catalog.publish(ModelEntry::of(vec![model]));
     let sources = Sources {
         healing: commons.healing.clone(),
         clock,
@@ -60,6 +63,7 @@ pub(crate) fn with_one_model() -> anyhow::Result<AppState> {
         outcomes,
         quarantine: Arc::clone(&commons.quarantine),
         predlog: None,
+        control: None,
         traffic: Arc::new(Traffic::default()),
         disk: Arc::default(),
         lifecycle: Arc::default(),
@@ -73,6 +77,8 @@ fn wanted() -> Wanted {
         spec: ModelSpec {
             name: "surface".to_owned(),
             version: "1".to_owned(),
+            versioned: false,
+            load: 1,
             path: "model.onnx".into(),
             bytes: 1,
             description: Description::default(),
@@ -85,9 +91,11 @@ fn wanted() -> Wanted {
 fn limits() -> ServingLimits {
     ServingLimits {
         workers: 1,
+        threads: 1,
         spares: 0,
         queue: 1,
         max_batch: 1,
+        batching: BatchDefaults::default(),
         in_flight: 1,
         retries: 1,
         accident_retries: 1,

@@ -2,7 +2,8 @@
 //!
 //! A tensor here is a name, an element type, a shape and one flat block of bytes: row-major and
 //! little-endian, which is what the Open Inference Protocol puts on the wire and what ONNX Runtime
-//! reads in place, so that the bytes of a request are never converted, only copied.
+//! reads in place, so that the bytes of a request are never converted, only copied. A tensor that
+//! owns its data shares it: one that is cut from a request's body is a window into that body.
 //!
 //! The invariant is that `data` fits `dtype × shape` exactly, and it is checked where a tensor is
 //! made ([`Tensor::try_new`], [`TensorView::try_new`]); whoever holds one may rely on it. Strings
@@ -14,6 +15,7 @@ mod dtype;
 mod spec;
 mod strings;
 
+use bytes::Bytes;
 use thiserror::Error;
 
 pub use dtype::DType;
@@ -29,7 +31,7 @@ pub struct Tensor {
     name: String,
     dtype: DType,
     shape: Vec<usize>,
-    data: Vec<u8>,
+    data: Bytes,
 }
 
 /// A named tensor whose data somebody else owns.
@@ -88,12 +90,12 @@ impl Tensor {
         name: impl Into<String>,
         dtype: DType,
         shape: Vec<usize>,
-        data: Vec<u8>,
+        data: impl Into<Bytes>,
     ) -> Result<Self, TensorError> {
+        let data = data.into();
         check(dtype, &shape, &data)?;
-        let name = name.into();
         Ok(Self {
-            name,
+            name: name.into(),
             dtype,
             shape,
             data,
@@ -106,7 +108,7 @@ impl Tensor {
         shape: Vec<usize>,
         values: &[f32],
     ) -> Result<Self, TensorError> {
-        let data = values
+        let data: Vec<u8> = values
             .iter()
             .flat_map(|value| value.to_le_bytes())
             .collect();
@@ -139,7 +141,7 @@ impl Tensor {
     }
 
     /// Returns the elements and gives up the tensor.
-    pub fn into_data(self) -> Vec<u8> {
+    pub fn into_data(self) -> Bytes {
         self.data
     }
 
@@ -211,7 +213,7 @@ impl<'a> TensorView<'a> {
             name: self.name.to_owned(),
             dtype: self.dtype,
             shape: self.shape.to_vec(),
-            data: self.data.to_vec(),
+            data: Bytes::copy_from_slice(self.data),
         }
     }
 }

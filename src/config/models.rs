@@ -13,6 +13,15 @@ use super::units::{Bytes, Period};
 pub struct ModelsConfig {
     /// Folder of the models, one folder per model. Read only; may be shared.
     pub dir: PathBuf,
+    /// When the folder decides what is served. `watch`: always, so that a new version is loaded beside the old one and takes over. `startup`: at the start, and later only for a model that is asked for. `explicit`: never; only what `models.load` and requests to load ask for is served.
+    pub mode: ModelMode,
+    /// Models to be loaded at the start where the mode is `explicit`.
+    pub load: Vec<String>,
+    /// Who may load and unload models by request. `by_mode`: everybody where the mode is `explicit`, as with Triton, and whoever is on this machine otherwise.
+    pub control: ModelControlBy,
+    /// Longest time that a request to load or unload a model waits for it to be done. It goes on when that has passed.
+    #[schemars(extend("x-min" = "1ms"))]
+    pub control_timeout: Period,
     /// How often the folder is compared with what is loaded.
     #[schemars(extend("x-min" = "10ms"))]
     pub poll_every: Period,
@@ -90,6 +99,32 @@ pub struct ModelsConfig {
     pub shutdown_timeout: Period,
 }
 
+/// When the model folder decides what is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelMode {
+    /// Always.
+    #[default]
+    Watch,
+    /// At the start.
+    Startup,
+    /// Never.
+    Explicit,
+}
+
+/// Who may load and unload models by request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelControlBy {
+    /// Everybody where the mode is `explicit`, and this machine otherwise.
+    #[default]
+    ByMode,
+    /// Whoever is on this machine.
+    Local,
+    /// Everybody who reaches the port.
+    Anyone,
+}
+
 /// What stands between a model and the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -134,6 +169,15 @@ impl ModelsConfig {
         }
     }
 
+    /// Tells whether models may be loaded and unloaded by requests from anywhere.
+    pub fn anyone_controls(&self) -> bool {
+        match self.control {
+            ModelControlBy::ByMode => self.mode == ModelMode::Explicit,
+            ModelControlBy::Local => false,
+            ModelControlBy::Anyone => true,
+        }
+    }
+
     /// Returns how many threads one worker gets where the CPU quota is worth `cores` cores.
     pub fn threads_for(&self, cores: usize) -> usize {
         match self.threads {
@@ -156,6 +200,10 @@ impl Default for ModelsConfig {
     fn default() -> Self {
         Self {
             dir: PathBuf::from("models"),
+            mode: ModelMode::Watch,
+            load: Vec::new(),
+            control: ModelControlBy::ByMode,
+            control_timeout: Period::secs(300),
             poll_every: Period::secs(2),
             required: Vec::new(),
             workers: 0,

@@ -11,9 +11,9 @@ use std::net::IpAddr;
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 
-use super::Config;
 use super::catalogue::{Catalogue, Section};
 use super::health::READINESS_CHECKS;
+use super::{Config, ModelMode};
 
 /// A rule that a configuration breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +118,15 @@ impl Findings {
         let required = &config.models.required;
         if required.iter().any(|name| name.trim().is_empty()) {
             self.add(&["models.required"], "a model's name must not be empty");
+        }
+        let load = &config.models.load;
+        if load.iter().any(|name| name.trim().is_empty()) {
+            self.add(&["models.load"], "a model's name must not be empty");
+        }
+        if !load.is_empty() && config.models.mode != ModelMode::Explicit {
+            let message =
+                "is for models.mode = \"explicit\"; otherwise the folder says what is loaded";
+            self.add(&["models.load"], message);
         }
         for (position, name) in required.iter().enumerate() {
             if required[..position].contains(name) {

@@ -77,14 +77,14 @@ pub(super) fn expose(state: &AppState, facts: &Facts, out: &mut Families) {
     }
     out.add(states);
     queues(state, facts, out);
-    documents(facts, out);
+    documents(state, facts, out);
 }
 
 fn queues(state: &AppState, facts: &Facts, out: &mut Families) {
     let mut depth = Family::new(&DEPTH);
     let mut capacity = Family::new(&CAPACITY);
     let mut progress = Family::new(&PROGRESS);
-    for (name, model) in state.catalog.models().iter() {
+    for (name, model) in state.catalog.entries().iter() {
         depth.add(&[name], model.queued() as f64);
         capacity.add(&[name], model.queue_capacity() as f64);
         let at = model
@@ -100,7 +100,7 @@ fn queues(state: &AppState, facts: &Facts, out: &mut Families) {
 }
 
 /// The names that the second document asks for.
-fn documents(facts: &Facts, out: &mut Families) {
+fn documents(state: &AppState, facts: &Facts, out: &mut Families) {
     let mut loaded = Family::new(&INFERENCE_LOADED);
     let mut registry = Family::new(&INFERENCE_REGISTRY);
     let mut predictions = Family::new(&INFERENCE_PREDICTIONS);
@@ -109,8 +109,11 @@ fn documents(facts: &Facts, out: &mut Families) {
         let labels = [model.name.as_str(), NO_STAGE];
         loaded.add(&labels, flag(model.state.is_usable()));
         registry.add(&labels, 0.0);
-        predictions.count(&labels, model.predictions);
-        errors.count(&labels, model.errors);
+    }
+    for (name, model) in state.catalog.entries().iter() {
+        let labels = [name.as_str(), NO_STAGE];
+        predictions.count(&labels, model.predictions());
+        errors.count(&labels, model.errors());
     }
     out.add(loaded);
     out.add(registry);

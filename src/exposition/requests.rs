@@ -69,7 +69,7 @@ pub(super) fn expose(state: &AppState, out: &mut Families) {
 /// a rate sees, and not a series that begins with 1, which it does not.
 fn durations(state: &AppState) -> Family {
     let mut family = Family::new(&DURATION);
-    let models = state.catalog.models();
+    let models = state.catalog.entries();
     // A model may be called what stands for none; its requests are counted with those then.
     let namesake = models.get(NO_MODEL).map(|model| model.answers());
     for endpoint in Endpoint::ALL.into_iter().filter(|e| e.is_in(state)) {
@@ -111,7 +111,7 @@ fn rejections(state: &AppState) -> Family {
     for (reason, count) in state.catalog.rejections() {
         family.count(&[NO_MODEL, reason], count);
     }
-    for (name, model) in state.catalog.models().iter() {
+    for (name, model) in state.catalog.entries().iter() {
         // Those of a model and those of none have no reason in common.
         for (reason, count) in model.rejections() {
             family.count(&[name, reason], count);

@@ -12,7 +12,8 @@ use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description::Description;
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
 use impetus_actors::serving::{
-    AnswerClass, Catalog, Commons, ModelSpec, ServedModel, ServingLimits,
+    AnswerClass, BatchDefaults, Catalog, Commons, FairShare, ModelEntry, ModelSpec, ServedModel,
+    ServingLimits,
 };
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_actors::sources::folder::{Fingerprint, Wanted};
@@ -52,14 +53,13 @@ impl World {
                 Arc::clone(&clock),
             )),
             healing: Healing::new(Arc::clone(&clock)),
+            share: FairShare::new(2),
         });
-        let models: BTreeMap<String, Arc<ServedModel>> = models
-            .into_iter()
-            .map(|name| (name.clone(), Arc::new(model(name, &commons))))
-            .collect();
-        let (executor, tree) = tree(models.keys());
+        let names: Vec<String> = models.into_iter().collect();
+        let (executor, tree) = tree(names.iter());
         let catalog = Arc::new(Catalog::default());
-        catalog.publish(models);
+        let models = names.into_iter().map(|name| model(name, &commons));
+        catalog.publish(models.filter_map(|model| ModelEntry::of(vec![Arc::new(model)])));
         let board = Arc::new(OnceLock::new());
         assert!(board.set(tree.board()).is_ok());
         let state = state(&clock, &commons, catalog, board);
@@ -79,6 +79,8 @@ fn model(name: String, commons: &Arc<Commons>) -> ServedModel {
     let wanted = Wanted {
         spec: ModelSpec {
             version: "1".to_owned(),
+            versioned: false,
+            load: 1,
             path: "model.onnx".into(),
             bytes: 1,
             description: Description::default(),
@@ -89,9 +91,11 @@ fn model(name: String, commons: &Arc<Commons>) -> ServedModel {
     };
     let limits = ServingLimits {
         workers: WORKERS,
+        threads: 1,
         spares: 0,
         queue: 8,
         max_batch: 4,
+        batching: BatchDefaults::default(),
         in_flight: 2,
         retries: 2,
         accident_retries: 4,
@@ -170,6 +174,7 @@ fn state(
         outcomes: Arc::clone(&commons.outcomes),
         quarantine: Arc::clone(&commons.quarantine),
         predlog: Some(log),
+        control: None,
         traffic: Arc::new(Traffic::default()),
         disk: Arc::new(DataDisk::default()),
         lifecycle: Arc::default(),
@@ -210,7 +215,7 @@ fn fifty_models_with_two_hundred_workers_make_less_than_a_megabyte() {
     }
     assert!(text.len() < 1_000_000, "{} bytes", text.len());
     // It is as large from the start as it will ever be.
-    for model in world.state.catalog.models().values() {
+    for model in world.state.catalog.entries().values() {
         for class in AnswerClass::ALL {
             model.answers().record(class, Duration::from_millis(3));
         }
@@ -232,6 +237,7 @@ fn every_value_of_a_label_is_one_that_its_description_names() {
             let is_known = match &label.values {
                 Values::Words(words) | Values::OneOf(words) => words().contains(value),
                 Values::Model => ["a", "b"].contains(value),
+                Values::Version => *value == "1",
                 Values::ModelOrNone => ["a", "b", "none"].contains(value),
                 Values::Actor => world
                     .state
@@ -249,8 +255,8 @@ fn every_value_of_a_label_is_one_that_its_description_names() {
             seen.insert((name, *shown, (*value).to_owned()));
         }
     }
-    // And every word occurs: what is described is what can be met.
-    for of in described() {
+    // And every word occurs: what is described is what can be met, once it can.
+    for of in described().filter(|of| of.except.is_empty()) {
         for label in of.labels {
             let Values::Words(words) = &label.values else {
                 continue;
@@ -289,7 +295,8 @@ fn every_metric_is_described_once_with_its_unit_in_its_name_and_its_labels_in_or
 #[test]
 fn requests_to_a_model_that_is_called_none_are_counted_with_those_to_none() {
     let world = World::new(["none".to_owned(), "other".to_owned()]);
-    let model = world.state.catalog.find(Some("none")).unwrap();
+    let route = world.state.catalog.route(Some("none"), None).unwrap();
+    let model = route.model();
     let took = Duration::from_millis(1);
     model.answers().record(AnswerClass::ServerFault, took);
     let nobody = world.state.traffic.times(Endpoint::Predict);
@@ -313,7 +320,7 @@ fn a_refusal_for_a_name_that_nobody_has_is_counted_under_no_name() {
     let before = series(&world.scrape()).len();
     for number in 0..1000 {
         let name = format!("b-{number}");
-        assert!(world.state.catalog.find(Some(&name)).is_err());
+        assert!(world.state.catalog.route(Some(&name), None).is_err());
     }
     let text = world.scrape();
     assert_eq!(series(&text).len(), before);

@@ -73,15 +73,19 @@ fn places(facts: &Facts, out: &mut Families) {
     let mut memory = Family::new(&MEMORY);
     let mut limits = Family::new(&HARD_LIMIT);
     for model in &facts.models.all {
+        let name = model.name.as_str();
+        let beside = facts.models.beside.iter().filter(|m| m.name == name);
+        let all: Vec<_> = beside.chain([model]).flat_map(|m| &m.workers).collect();
         for state in STATES {
-            let are = model.workers.iter().filter(|worker| word(worker) == state);
-            workers.add(&[&model.name, state], are.count() as f64);
+            let are = all.iter().filter(|worker| word(worker) == state);
+            workers.add(&[name, state], are.count() as f64);
         }
-        memory.add(&[&model.name], model.memory_bytes as f64);
-        let given = model.workers.iter().filter_map(|worker| worker.memory);
+        let resident = all.iter().filter_map(|worker| worker.resident_bytes);
+        memory.add(&[name], resident.sum::<u64>() as f64);
+        let given = all.iter().filter_map(|worker| worker.memory);
         let limit = given.map(|memory| memory.hard_limit_bytes).sum::<u64>();
         if limit > 0 {
-            limits.add(&[&model.name], limit as f64);
+            limits.add(&[name], limit as f64);
         }
     }
     out.add(workers);
@@ -93,7 +97,7 @@ fn ends(state: &AppState, out: &mut Families) {
     let mut restarts = Family::new(&RESTARTS);
     let mut losses = Family::new(&LOSSES);
     let mut recycled = Family::new(&RECYCLED);
-    for (name, model) in state.catalog.models().iter() {
+    for (name, model) in state.catalog.entries().iter() {
         for (reason, count) in model.restarts() {
             restarts.count(&[name, reason], count);
         }

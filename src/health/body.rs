@@ -175,7 +175,7 @@ pub fn status(facts: &Facts, frame: &Frame<'_>, exhibits: Exhibits) -> StatusBod
         healing: HealingBody::from(facts.healing_paused),
         components: overall.components.into_iter().collect(),
         actors: exhibits.actors,
-        models: facts.models.all.clone(),
+        models: facts.models.every_version().into_iter().cloned().collect(),
         previous_run: exhibits.previous_run,
     }
 }

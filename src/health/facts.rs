@@ -78,8 +78,10 @@ pub struct ModelFacts {
     pub scanned: bool,
     /// What was wrong with the folder when it was last looked at.
     pub source_problem: Option<String>,
-    /// Every model.
+    /// Every model, in the version that takes its requests.
     pub all: Vec<ModelStatus>,
+    /// Other versions of them: on their way in or out, or served beside.
+    pub beside: Vec<ModelStatus>,
     /// Models named as required that are not there.
     pub missing: Vec<String>,
 }
@@ -124,6 +126,17 @@ pub struct Exhibits {
 // === impl ModelFacts ===
 
 impl ModelFacts {
+    /// Returns every version of every model, in the order of names and versions.
+    #[must_use]
+    pub fn every_version(&self) -> Vec<&ModelStatus> {
+        let mut every: Vec<_> = self.all.iter().chain(&self.beside).collect();
+        every.sort_by_key(|model| {
+            let number: Option<u64> = model.version.parse().ok();
+            (model.name.as_str(), number, model.version.as_str())
+        });
+        every
+    }
+
     /// Tells whether nobody has looked yet which models there are.
     #[must_use]
     pub fn not_known_yet(&self) -> bool {

@@ -378,7 +378,8 @@ impl HealthPlane {
         let Some(catalog) = &self.sources.catalog else {
             return ModelFacts::default();
         };
-        let models = catalog.models();
+        let models = catalog.entries();
+        let (all, beside): (Vec<_>, Vec<_>) = models.values().map(|entry| entry.status()).unzip();
         let missing = self.sources.required_models.iter();
         ModelFacts {
             served_here: true,
@@ -388,7 +389,8 @@ impl HealthPlane {
                 .filter(|name| !models.contains_key(*name))
                 .cloned()
                 .collect(),
-            all: models.values().map(|model| model.status()).collect(),
+            all,
+            beside: beside.into_iter().flatten().collect(),
         }
     }
 

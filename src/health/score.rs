@@ -5,7 +5,7 @@
 //! | memory | up to 80% of the limit | evenly to 50 at the unready limit (95%) | `memory_available` is false |
 //! | cpu | up to 80% | evenly to 50 at 100% | never; never required |
 //! | heartbeat | last beat within 3 intervals | evenly to 50 at the stale limit (15 s) | from it on |
-//! | models | every one is ready | 70 when one is degraded, an optional one is not ready, or the model folder cannot be read; 60 while one that has to be usable loads for the first time | one that has to be usable is not: a required one, or all of several of which none is required |
+//! | models | every one is ready | 70 when one is degraded, an optional one is not ready, a version beside the one that serves has failed, or the model folder cannot be read; 60 while one that has to be usable loads for the first time | one that has to be usable is not: a required one, or all of several of which none is required |
 //! | runtime | an engine process has loaded it | 60 while none has, during the first load | every model failed before it was loaded |
 //! | database | answers | 60 when it does not | never: predictions wait for it |
 //! | registry | not configured | | never |
@@ -143,12 +143,14 @@ fn models(facts: &Facts, rules: &Rules) -> (u8, Value) {
     if let Some(problem) = &models.source_problem {
         detail["source_problem"] = json!(problem);
     }
-    let reasons: Map<String, Value> = models
-        .all
-        .iter()
-        .filter(|m| !m.reason.is_empty())
-        .map(|m| (m.name.clone(), json!(m.reason)))
-        .collect();
+    let mut reasons = Map::new();
+    for model in models.all.iter().filter(|m| !m.reason.is_empty()) {
+        reasons.insert(model.name.clone(), json!(model.reason));
+    }
+    for model in models.beside.iter().filter(|m| !m.reason.is_empty()) {
+        let name = format!("{} version {}", model.name, model.version);
+        reasons.insert(name, json!(model.reason));
+    }
     if !reasons.is_empty() {
         detail["reasons"] = Value::Object(reasons);
     }
@@ -180,6 +182,7 @@ fn models_score(facts: &Facts, rules: &Rules) -> u8 {
         60
     } else if models.all.iter().all(|m| m.state == ModelState::Ready)
         && models.source_problem.is_none()
+        && !models.beside.iter().any(|m| m.state == ModelState::Failed)
     {
         100
     } else {

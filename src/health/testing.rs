@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use impetus_actors::serving::{ModelState, ModelStatus};
+use impetus_actors::serving::{ModelState, ModelStatus, Standing};
 
 use super::Phase;
 use super::facts::{Beat, DatabaseFacts, Facts, MemoryFacts, ModelFacts};
@@ -100,6 +100,7 @@ pub(super) fn models(all: Vec<ModelStatus>) -> ModelFacts {
         scanned: true,
         source_problem: None,
         all,
+        beside: Vec::new(),
         missing: Vec::new(),
     }
 }
@@ -110,6 +111,7 @@ pub(super) fn model(name: &str, state: ModelState) -> ModelStatus {
         name: name.to_owned(),
         version: "1".to_owned(),
         state,
+        standing: Standing::Serving,
         reason: String::new(),
         bytes_done: 1024,
         bytes_total: 1024,

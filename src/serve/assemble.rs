@@ -11,7 +11,7 @@ use std::time::Instant;
 use impetus_actors::db_writer;
 use impetus_actors::heartbeat::{BoardSource, Heartbeat, Pulse};
 use impetus_actors::metrics::{self, MetricsConfig};
-use impetus_actors::model_loader::{LoaderSettings, LoaderShared, MODEL_LOADER, ModelLoader};
+use impetus_actors::model_loader::{LoaderShared, MODEL_LOADER, ModelControl, ModelLoader};
 use impetus_actors::orphans::Children;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLog;
@@ -120,10 +120,13 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         root = root.child(settings::healing(config, child)?);
         predlog = Some(log);
     }
+    let mut control = None;
     if let Some(host) = host {
-        for child in models(config, &shared, host)? {
+        let (children, of_models) = models(config, &shared, host)?;
+        for child in children {
             root = root.child(child);
         }
+        control = Some(of_models);
     }
     let lifecycle = Arc::new(Lifecycle::default());
     let plane = Arc::new(HealthPlane::new(
@@ -153,6 +156,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         outcomes: Arc::clone(&shared.commons.outcomes),
         quarantine: Arc::clone(&shared.commons.quarantine),
         predlog,
+        control,
         traffic: Arc::new(Traffic::default()),
         disk,
         lifecycle,
@@ -178,7 +182,11 @@ fn heartbeat(config: &Config, shared: &Shared) -> anyhow::Result<ChildSpec> {
         .tick(config.health.heartbeat_interval.get()))
 }
 
-fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[ChildSpec; 2]> {
+fn models(
+    config: &Config,
+    shared: &Shared,
+    host: Host,
+) -> anyhow::Result<([ChildSpec; 2], ModelControl)> {
     let (models, supervisor) =
         ChildSpec::supervisor(SupervisorSpec::new("models").strategy(Strategy::OneForOne));
     let backoff = settings::backoff(
@@ -186,35 +194,28 @@ fn models(config: &Config, shared: &Shared, host: Host) -> anyhow::Result<[Child
         config.models.backoff_min.get(),
         config.models.backoff_max.get(),
     )?;
-    let loader = Arc::new(LoaderShared {
-        settings: LoaderSettings {
-            dir: config.models.dir.clone(),
-            required: config.models.required.clone(),
-            limits: settings::serving(config, shared.cores),
-            intensity: settings::intensity(config)?,
-            backoff,
-            cool_down: config.supervision.cool_down.get(),
-        },
-        shop: Arc::new(Workshop {
-            host: host.host,
-            catalog: Arc::clone(&shared.catalog),
-            settings: settings::worker(config, host.library),
-            memory: Arc::clone(&shared.memory),
-            out_of_memory: OutOfMemory::default(),
-            forensics: settings::forensics(config)?,
-            board: Arc::clone(&shared.board),
-            clock: Arc::clone(&shared.clock),
-        }),
-        models: supervisor,
+    let settings = settings::loader(config, shared.cores, backoff)?;
+    let shop = Arc::new(Workshop {
+        host: host.host,
+        catalog: Arc::clone(&shared.catalog),
+        settings: settings::worker(config, host.library),
+        memory: Arc::clone(&shared.memory),
+        out_of_memory: OutOfMemory::default(),
+        forensics: settings::forensics(config)?,
         board: Arc::clone(&shared.board),
-        commons: Arc::clone(&shared.commons),
+        clock: Arc::clone(&shared.clock),
     });
-    let (loader, _) =
-        ChildSpec::actor(MODEL_LOADER, move |_| ModelLoader::new(Arc::clone(&loader)));
+    let commons = Arc::clone(&shared.commons);
+    let shared = Arc::new(LoaderShared::new(settings, shop, supervisor, commons));
+    let of_loader = Arc::clone(&shared);
+    let (loader, actor) = ChildSpec::actor(MODEL_LOADER, move |_| {
+        ModelLoader::new(Arc::clone(&of_loader))
+    });
+    let control = shared.control(actor);
     let loader = settings::common(config, loader)?
         .significance(Significance::Significant)
         .tick(config.models.poll_every.get());
-    Ok([settings::common(config, models)?, loader])
+    Ok(([settings::common(config, models)?, loader], control))
 }
 
 /// Starts what runs workers, if this process has any.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use impetus_actors::archive::{Archive, ArchiveSettings};
 use impetus_actors::metrics::MemoryRule;
+use impetus_actors::model_loader::{LoaderSettings, Mode};
 use impetus_actors::predlog::PredictionLogConfig;
 use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description;
@@ -16,7 +17,7 @@ use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
-use crate::config::{Bytes, Config, HealthConfig, WhenFull};
+use crate::config::{Bytes, Config, HealthConfig, ModelMode, WhenFull};
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
 
@@ -83,6 +84,34 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
         },
         recovery_floor: models.recovery_floor.get(),
     }
+}
+
+/// Returns what the model loader goes by.
+///
+/// # Errors
+/// The restart intensity is none.
+pub(super) fn loader(
+    config: &Config,
+    cores: usize,
+    backoff: Backoff,
+) -> anyhow::Result<LoaderSettings> {
+    let models = &config.models;
+    Ok(LoaderSettings {
+        dir: models.dir.clone(),
+        mode: match models.mode {
+            ModelMode::Watch => Mode::Watch,
+            ModelMode::Startup => Mode::Startup,
+            ModelMode::Explicit => Mode::Explicit,
+        },
+        load: models.load.clone(),
+        // Nobody inside is waited for any longer than that.
+        retire_within: config.http.request_timeout.get() + Duration::from_secs(1),
+        required: models.required.clone(),
+        limits: serving(config, cores),
+        intensity: intensity(config)?,
+        backoff,
+        cool_down: config.supervision.cool_down.get(),
+    })
 }
 
 /// Returns what every worker is started with.

@@ -41,3 +41,4 @@ mod rolling;
 mod seeds;
 mod starting;
 mod verdict;
+mod versions;

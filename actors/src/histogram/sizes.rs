@@ -67,6 +67,15 @@ impl SizeSnapshot {
             (bound, so_far)
         })
     }
+
+    /// Returns what two histograms have counted together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            buckets: std::array::from_fn(|bucket| self.buckets[bucket] + other.buckets[bucket]),
+            sum: self.sum.wrapping_add(other.sum),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -93,5 +102,7 @@ mod tests {
         assert_eq!(at(2048.0), Some(6));
         assert_eq!(at(4096.0), Some(7), "the last bound");
         assert_eq!((snapshot.count(), snapshot.sum()), (8, 8216));
+        let twice = snapshot.plus(&snapshot);
+        assert_eq!((twice.count(), twice.sum()), (16, 16_432));
     }
 }

@@ -124,7 +124,7 @@ impl BatchPolicy {
 mod tests {
     use super::*;
     use crate::serving::Protocol;
-    use crate::serving::model::tests::limits;
+    use crate::serving::testing::limits;
 
     fn policy(text: &str) -> BatchPolicy {
         let limits = ServingLimits {

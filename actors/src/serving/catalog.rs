@@ -1,6 +1,10 @@
-//! The snapshot table in which a request finds its model.
+//! The table of models: which versions of which names stand, and which one a request gets.
 //!
-//! Readers take a snapshot and never wait; the model loader alone writes it.
+//! It is replaced as a whole, by the model loader alone, and read without a lock by everybody else.
+//! What changes between two replacements is each version's own [standing](super::Standing) and
+//! state, so a request is led by what is so at the moment it asks.
+
+mod entry;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +16,12 @@ use impetus_engine::RuntimeInfo;
 use super::rejection::{Rejection, Rejections};
 use super::{Route, ServeError, ServedModel};
 
-/// The models that are configured, by name, and what is known of the engine as such.
+pub use entry::ModelEntry;
+
+/// The models that are there, by name, and what is known of the engine as such.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    models: ArcSwap<BTreeMap<String, Arc<ServedModel>>>,
+    entries: ArcSwap<BTreeMap<String, Arc<ModelEntry>>>,
     runtime: arc_swap::ArcSwapOption<RuntimeInfo>,
     scans: AtomicU64,
     source_problem: arc_swap::ArcSwapOption<String>,
@@ -25,38 +31,29 @@ pub struct Catalog {
 // === impl Catalog ===
 
 impl Catalog {
-    /// Returns the model of that name, or the only one when no name is given; a request for none is
-    /// counted as turned away.
-    ///
-    /// # Errors
-    /// Says which models there are when the name is unknown or missing.
-    pub fn find(&self, name: Option<&str>) -> Result<Arc<ServedModel>, ServeError> {
-        let found = self.look_up(name);
-        match &found {
-            Err(ServeError::UnknownModel { .. }) => self.rejections.count(Rejection::UnknownModel),
-            Err(_) => self.rejections.count(Rejection::NoModel),
-            Ok(_) => {}
-        }
-        found
-    }
-
     /// Returns the way to the model of that name, or to the only one when no name is given, in that
-    /// version, or in the one that is to be used when none is given.
+    /// version, or in the one that is to be used when none is given. A request for none is counted
+    /// as turned away.
     ///
     /// # Errors
-    /// Says which models there are when the name is unknown or missing, and that the version is
-    /// unknown when it is.
-    pub fn route(&self, name: Option<&str>, version: Option<&str>) -> Result<Route, ServeError> {
-        let model = self.find(name)?;
-        match version {
-            Some(version) if model.spec().version != version => {
-                self.rejections.count(Rejection::UnknownModel);
-                Err(ServeError::UnknownVersion {
-                    name: model.spec().name.clone(),
-                    version: version.to_owned(),
-                })
+    /// Says which models there are when the name is unknown or missing, and which versions when the
+    /// version is.
+    pub fn route(
+        self: &Arc<Self>,
+        name: Option<&str>,
+        version: Option<&str>,
+    ) -> Result<Route, ServeError> {
+        let found = self.find(name, version);
+        match found {
+            Ok(model) => Ok(Route::new(Arc::clone(self), model, version.is_some())),
+            Err(error) => {
+                let reason = match error {
+                    ServeError::NoModel { .. } => Rejection::NoModel,
+                    _ => Rejection::UnknownModel,
+                };
+                self.rejections.count(reason);
+                Err(error)
             }
-            _ => Ok(Route::to(model)),
         }
     }
 
@@ -71,48 +68,17 @@ impl Catalog {
         reasons.map(|reason| (reason.as_str(), self.rejections.of(reason)))
     }
 
-    fn look_up(&self, name: Option<&str>) -> Result<Arc<ServedModel>, ServeError> {
-        let models = self.models.load();
-        match name {
-            Some(name) => models
-                .get(name)
-                .cloned()
-                .ok_or_else(|| ServeError::UnknownModel {
-                    name: name.to_owned(),
-                }),
-            None if models.len() == 1 => {
-                let only = models
-                    .values()
-                    .next()
-                    .expect("a map of one has a first value");
-                Ok(Arc::clone(only))
-            }
-            None if models.is_empty() => Err(ServeError::NoModel {
-                reason: "no model is loaded: put one into the model folder as <name>/model.onnx"
-                    .to_owned(),
-            }),
-            None => {
-                let names: Vec<&str> = models.keys().map(String::as_str).collect();
-                Err(ServeError::NoModel {
-                    reason: format!(
-                        "several models are served, name one with ?model=: {}",
-                        names.join(", ")
-                    ),
-                })
-            }
-        }
-    }
-
-    /// Returns every model, in the order of their names.
+    /// Returns what stands under every name, in the order of the names.
     #[must_use]
-    pub fn models(&self) -> Arc<BTreeMap<String, Arc<ServedModel>>> {
-        self.models.load_full()
+    pub fn entries(&self) -> Arc<BTreeMap<String, Arc<ModelEntry>>> {
+        self.entries.load_full()
     }
 
-    /// Replaces the table; models not in it any more stop taking requests when their owner closes
-    /// them.
-    pub fn publish(&self, models: BTreeMap<String, Arc<ServedModel>>) {
-        self.models.store(Arc::new(models));
+    /// Replaces the table.
+    pub fn publish(&self, entries: impl IntoIterator<Item = ModelEntry>) {
+        let entries = entries.into_iter();
+        let table = entries.map(|entry| (entry.name().to_owned(), Arc::new(entry)));
+        self.entries.store(Arc::new(table.collect()));
     }
 
     /// Remembers that an engine process of this build has loaded its runtime.
@@ -143,4 +109,56 @@ impl Catalog {
     pub fn source_problem(&self) -> Option<Arc<String>> {
         self.source_problem.load_full()
     }
+
+    /// Returns the version that takes requests for a name now, whatever was found before.
+    pub(super) fn chosen(&self, name: &str) -> Option<Arc<ServedModel>> {
+        let entries = self.entries.load();
+        entries.get(name).map(|entry| Arc::clone(entry.chosen()))
+    }
+
+    /// Returns the model that a route would lead to, without counting anything: for whoever only
+    /// wants to know about it.
+    ///
+    /// # Errors
+    /// As [`route`](Self::route).
+    pub fn find(
+        &self,
+        name: Option<&str>,
+        version: Option<&str>,
+    ) -> Result<Arc<ServedModel>, ServeError> {
+        let entries = self.entries.load();
+        let entry = match name {
+            Some(name) => entries.get(name).ok_or_else(|| ServeError::UnknownModel {
+                name: name.to_owned(),
+            })?,
+            None => only(&entries)?,
+        };
+        let Some(version) = version else {
+            return Ok(Arc::clone(entry.chosen()));
+        };
+        let found = entry.version(version).cloned();
+        found.ok_or_else(|| ServeError::UnknownVersion {
+            name: entry.name().to_owned(),
+            version: version.to_owned(),
+            there_are: entry.offered(),
+        })
+    }
+}
+
+fn only(entries: &BTreeMap<String, Arc<ModelEntry>>) -> Result<&Arc<ModelEntry>, ServeError> {
+    let mut all = entries.values();
+    let reason = match (all.next(), all.next()) {
+        (Some(only), None) => return Ok(only),
+        (None, _) => {
+            "no model is loaded: put one into the model folder as <name>/model.onnx".into()
+        }
+        _ => {
+            let names: Vec<&str> = entries.keys().map(String::as_str).collect();
+            format!(
+                "several models are served, name one with ?model=: {}",
+                names.join(", ")
+            )
+        }
+    };
+    Err(ServeError::NoModel { reason })
 }

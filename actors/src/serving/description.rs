@@ -4,13 +4,15 @@
 //! key or a value that is not understood makes the model one that cannot be loaded, with the reason:
 //! a misspelt limit must not be no limit.
 
+mod batching;
+mod versions;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-mod batching;
-
 pub use batching::{Batching, TimeoutAction, WhenFull};
+pub use versions::VersionPolicy;
 
 /// The description of one model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +22,9 @@ pub struct Description {
     pub name: Option<String>,
     /// Version; `1` when absent.
     pub version: Option<String>,
+    /// Which versions are served where the folder holds several.
+    #[serde(default)]
+    pub versions: VersionPolicy,
     /// What the model does; informative.
     pub task: Option<String>,
     /// Names of the classes, in the order of the output.
@@ -278,6 +283,9 @@ impl Description {
         }
         if self.spares.is_some_and(|spares| spares > 16) {
             return Some("spares must be 0 to 16".to_owned());
+        }
+        if let Some(problem) = self.versions.problem() {
+            return Some(problem);
         }
         if let (Some(min), Some(max)) = (backoff_min, backoff_max)
             && min > max

@@ -32,12 +32,14 @@ pub enum ServeError {
         name: String,
     },
     /// The model is known, but not in that version.
-    #[error("model {name:?} is not served here in version {version:?}")]
+    #[error("model {name:?} is not served here in version {version:?}, but in: {}", .there_are.join(", "))]
     UnknownVersion {
         /// Name of the model.
         name: String,
         /// The version that was asked for.
         version: String,
+        /// The versions that may be asked for.
+        there_are: Vec<String>,
     },
     /// No model is configured at all, or none was named and there are several.
     #[error("{reason}")]

@@ -8,6 +8,7 @@ use impetus_engine::Tensor;
 use tokio::sync::oneshot;
 
 use super::batching::Terms;
+use super::occupancy::Pass;
 use super::{Priority, Protocol, ServeError};
 
 /// What a caller hands in: the inputs of one request, each with its batch dimension first.
@@ -50,7 +51,6 @@ pub(super) struct Job {
     pub(super) rows: usize,
     /// The same for all that may share a batch with it, and seldom for others.
     pub(super) shape: u64,
-    pub(super) protocol: Protocol,
     pub(super) priority: Priority,
     pub(super) enqueued: Instant,
     pub(super) deadline: Instant,
@@ -61,6 +61,11 @@ pub(super) struct Job {
     pub(super) accidents: u32,
     /// Never shares a batch again: it was part of one that was lost or that failed.
     pub(super) alone: bool,
+    pub(super) protocol: Protocol,
+    /// What it asked for itself, for another model to heed.
+    asked: (Option<Priority>, Option<Duration>),
+    /// Keeps the model it is in from ending.
+    _pass: Pass,
     pub(super) reply: oneshot::Sender<Result<Inference, ServeError>>,
 }
 
@@ -88,13 +93,13 @@ impl Job {
         request: Request,
         rows: usize,
         terms: Terms,
+        pass: Pass,
     ) -> (Self, oneshot::Receiver<Result<Inference, ServeError>>) {
         let (reply, answer) = oneshot::channel();
         let job = Self {
             shape: shape_of(&request.inputs),
             inputs: Arc::new(request.inputs),
             rows,
-            protocol: request.protocol,
             priority: terms.priority,
             enqueued: terms.since,
             deadline: request.deadline,
@@ -102,9 +107,25 @@ impl Job {
             losses: 0,
             accidents: 0,
             alone: false,
+            protocol: request.protocol,
+            asked: (request.priority, request.queue_timeout),
+            _pass: pass,
             reply,
         };
         (job, answer)
+    }
+
+    /// Returns what the caller had handed in, of a job that never came anywhere.
+    pub(super) fn into_request(self) -> Request {
+        let (priority, queue_timeout) = self.asked;
+        Request {
+            inputs: Arc::try_unwrap(self.inputs).unwrap_or_else(|shared| (*shared).clone()),
+            deadline: self.deadline,
+            id: self.id,
+            protocol: self.protocol,
+            priority,
+            queue_timeout,
+        }
     }
 
     /// Returns its id, if it has one.

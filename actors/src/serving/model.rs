@@ -4,24 +4,25 @@
 //! writes into its own worker's place only while it is the newest incarnation there.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use impetus_engine::{Loaded, Tensor};
 use impetus_supervision::Healing;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::batching::BatchPolicy;
 use super::description::Description;
 use super::ledger::{Ledger, LinkId};
+use super::occupancy::Occupancy;
 use super::quarantine::{Quarantine, Suspect};
 use super::queue::Queue;
 use super::rejection::Rejection;
 use super::share::{Account, FairShare};
 use super::signature::Signature;
-use super::state::{self, ModelState, StateFacts, WorkerState, WorkerStatus};
+use super::state::{self, ModelState, Standing, StateFacts, WorkerState, WorkerStatus};
 use super::{ModelStatus, ServeError};
 use crate::outcomes::Outcomes;
 use crate::sources::folder::{Fingerprint, Wanted};
@@ -32,9 +33,10 @@ mod figures;
 mod limits;
 mod measures;
 mod place;
+mod standing;
 mod statistics;
 #[cfg(test)]
-pub(in crate::serving) mod tests;
+mod tests;
 
 pub(super) use answers::{Recovered, micros};
 use figures::Figures;
@@ -51,6 +53,10 @@ pub struct ModelSpec {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// Whether its folder names versions, so that several may be there.
+    pub versioned: bool,
+    /// Which load of this version of its name it is, from 1; a file that has changed is loaded anew.
+    pub load: u32,
     /// Its file.
     pub path: PathBuf,
     /// Size of the file in bytes.
@@ -81,8 +87,15 @@ pub struct ServedModel {
     life: Mutex<Life>,
     /// The execution budget in microseconds.
     run_budget: AtomicU64,
-    figures: Figures,
+    /// What is counted of its name, whichever version it is.
+    figures: Arc<Figures>,
     measures: Measures,
+    occupancy: Arc<Occupancy>,
+    /// A [`Standing`].
+    standing: AtomicU8,
+    wanted: AtomicBool,
+    /// Told when a worker comes or goes.
+    changed: watch::Sender<()>,
 }
 
 /// What all models have in common.
@@ -102,6 +115,10 @@ pub struct Commons {
 struct Life {
     required: bool,
     unloading: bool,
+    /// When it was told to take nothing new in.
+    retired: Option<Instant>,
+    /// It is out, and its workers have ended.
+    gone: bool,
     served: bool,
     down_since: Instant,
     last_load: Option<Duration>,
@@ -109,12 +126,52 @@ struct Life {
     last_base: Option<u64>,
 }
 
+// === impl ModelSpec ===
+
+impl ModelSpec {
+    /// Returns the name by which its actors are told from those of other versions.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let mut label = self.name.clone();
+        if self.versioned {
+            label.push('@');
+            label.push_str(&self.version);
+        }
+        if self.load > 1 {
+            label.push_str(&format!("#{}", self.load));
+        }
+        label
+    }
+}
+
 // === impl ServedModel ===
 
 impl ServedModel {
-    /// Makes the place for a model; nothing is loaded yet.
+    /// Makes the place for a model, the first of its name; nothing is loaded yet.
     #[must_use]
     pub fn new(wanted: Wanted, limits: ServingLimits, commons: Arc<Commons>) -> Self {
+        let figures = Arc::new(Figures::new());
+        Self::counted(wanted, limits, commons, figures)
+    }
+
+    /// Makes the place for another version of a model that is there; it takes no requests before it
+    /// is told to.
+    #[must_use]
+    pub fn beside(wanted: Wanted, limits: ServingLimits, other: &Self) -> Self {
+        let (commons, figures) = (Arc::clone(&other.commons), Arc::clone(&other.figures));
+        let model = Self::counted(wanted, limits, commons, figures);
+        model
+            .standing
+            .store(Standing::Incoming as u8, Ordering::Release);
+        model
+    }
+
+    fn counted(
+        wanted: Wanted,
+        limits: ServingLimits,
+        commons: Arc<Commons>,
+        figures: Arc<Figures>,
+    ) -> Self {
         let Wanted {
             spec,
             fingerprint,
@@ -123,7 +180,7 @@ impl ServedModel {
         let limits = limits.of(&spec.description);
         let policy = BatchPolicy::of(&spec.description, &limits);
         let places = (0..limits.workers + limits.spares)
-            .map(|index| Place::new(format!("worker:{}/{index}", spec.name)))
+            .map(|index| Place::new(format!("worker:{}/{index}", spec.label())))
             .collect();
         Self {
             queue: Queue::new(&policy),
@@ -136,6 +193,8 @@ impl ServedModel {
             life: Mutex::new(Life {
                 required: false,
                 unloading: false,
+                retired: None,
+                gone: false,
                 served: false,
                 down_since: Instant::now(),
                 last_load: None,
@@ -144,7 +203,11 @@ impl ServedModel {
             active: Arc::new(Semaphore::new(limits.workers)),
             deserted: Notify::new(),
             run_budget: AtomicU64::new(micros(limits.budget.unlearned())),
-            figures: Figures::new(),
+            figures,
+            occupancy: Arc::default(),
+            standing: AtomicU8::new(Standing::Serving as u8),
+            wanted: AtomicBool::new(true),
+            changed: standing::changes(),
             spec,
             fingerprint,
             problem,
@@ -278,6 +341,7 @@ impl ServedModel {
             queued: self.queued(),
             memory_bytes: workers.iter().filter_map(|w| w.resident_bytes).sum(),
             spares: self.limits.spares,
+            standing: self.standing(),
             workers,
             last_load_ms: last_load.map(|load| load.as_secs_f64() * 1e3),
             predictions: self.figures.predictions.load(Ordering::Relaxed),
@@ -306,6 +370,7 @@ impl ServedModel {
     /// Takes the model out: refuses new requests and answers those that wait.
     pub fn close(&self) {
         self.life().unloading = true;
+        self.note_change();
         for job in self.queue.close() {
             self.refuse(job, self.unloaded());
         }
@@ -365,6 +430,7 @@ impl ServedModel {
     /// Reports that a worker stopped serving; the clock of recovery runs from the moment the last
     /// one did.
     pub(super) fn note_down(&self) {
+        self.note_change();
         let ready = self
             .places
             .iter()

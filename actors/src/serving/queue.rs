@@ -28,12 +28,11 @@ use waiting::{Found, Waiting};
 
 /// Why a job was not taken in; it is given back, to be answered or to go elsewhere.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for a successor to take"))]
 pub(super) enum PushError {
     /// The queue holds as many as it may.
-    Full(Job),
+    Full(Box<Job>),
     /// The queue is sealed or closed.
-    Closed(Job),
+    Closed(Box<Job>),
 }
 
 /// A job that was taken in.
@@ -119,7 +118,7 @@ impl Queue {
     pub(super) fn push(&self, job: Job) -> Result<Pushed, PushError> {
         let mut inner = self.lock();
         if inner.stage != Stage::Open {
-            return Err(PushError::Closed(job));
+            return Err(PushError::Closed(Box::new(job)));
         }
         let mut shed = None;
         if inner.waiting.len() >= self.capacity {
@@ -131,7 +130,7 @@ impl Queue {
                 shed = inner.waiting.shed(job.priority);
             }
             if shed.is_none() {
-                return Err(PushError::Full(job));
+                return Err(PushError::Full(Box::new(job)));
             }
         }
         let ticket = inner.waiting.push(job);
@@ -229,7 +228,6 @@ impl Queue {
     }
 
     /// Refuses new work from now on; what waits, and what comes back, is still taken.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a model that hands over"))]
     pub(super) fn seal(&self) {
         let mut inner = self.lock();
         if inner.stage == Stage::Open {

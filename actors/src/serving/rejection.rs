@@ -90,6 +90,11 @@ impl Rejections {
         self.0[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts several.
+    pub(crate) fn add(&self, reason: Rejection, requests: u64) {
+        self.0[reason as usize].fetch_add(requests, Ordering::Relaxed);
+    }
+
     /// Returns how many there were for that reason.
     #[must_use]
     pub fn of(&self, reason: Rejection) -> u64 {

@@ -73,6 +73,19 @@ impl fmt::Display for ModelState {
     }
 }
 
+/// How a version of a model stands beside the others of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It is loaded beside the one that serves, and takes over when all its workers are ready.
+    Incoming = 0,
+    /// It takes requests, or will as soon as it can.
+    #[default]
+    Serving = 1,
+    /// It answers what it has and takes nothing new.
+    Retiring = 2,
+}
+
 /// What one worker of a model is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -120,6 +133,8 @@ pub struct ModelStatus {
     pub version: String,
     /// Its state.
     pub state: ModelState,
+    /// How it stands beside the other versions of its name.
+    pub standing: Standing,
     /// Why it is in that state; empty when there is nothing to say.
     pub reason: String,
     /// Bytes of the model's file present here.

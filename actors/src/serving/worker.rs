@@ -236,6 +236,7 @@ impl ModelWorker {
             run_budget_ms = self.model.run_budget().as_secs_f64() * 1e3,
             "worker serves"
         );
+        self.model.note_change();
         self.worker = Some(worker);
         self.memory = memory;
         self.claim = claim;

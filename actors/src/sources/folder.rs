@@ -1,26 +1,57 @@
-//! A folder of models: `<name>/model.onnx` or `<name>/<version>/model.onnx`, the highest number
-//! winning, with an optional `<name>/model.toml`.
+//! A folder of models: `<name>/model.onnx`, or `<name>/<version>/model.onnx` where several versions
+//! may lie beside each other, with a description of the model beside them.
+//!
+//! What lies there and what is wanted of it are two things: [`scan`] says the one, and
+//! [`Found::wanted`] the other, by the model's version policy.
 //!
 //! A model that cannot be described is not left out: it is wanted, with the problem as its reason,
 //! so that the person who put it there finds it in the list. Only a folder that cannot be read at
 //! all is an error, and then nothing is concluded about the models in it.
 
+mod fingerprint;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use thiserror::Error;
 
 use crate::serving::ModelSpec;
 use crate::serving::description::Description;
 
+pub use fingerprint::Fingerprint;
+
 /// The file that makes a folder a model.
 pub const MODEL_FILE: &str = "model.onnx";
 /// The optional description beside it.
 pub const DESCRIPTION_FILE: &str = "model.toml";
 
-/// A model that should be served.
+/// The version of a model whose folder names none and whose description neither.
+const ONLY_VERSION: &str = "1";
+
+/// A model as it lies in the folder, with every version of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Its name, which is that of its folder.
+    pub name: String,
+    /// What is said about it.
+    pub description: Description,
+    /// Why what is said about it cannot be used.
+    pub problem: Option<String>,
+    /// What it consists of beside its versions.
+    shared: Fingerprint,
+    versions: Vec<FoundVersion>,
+}
+
+/// A version of a model as it lies in the folder.
+#[derive(Debug, Clone, PartialEq)]
+struct FoundVersion {
+    /// Its number, where the folder names versions.
+    number: Option<u64>,
+    file: PathBuf,
+}
+
+/// A version of a model that should be served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     /// What it is.
@@ -31,12 +62,6 @@ pub struct Wanted {
     pub problem: Option<String>,
 }
 
-/// Identity of a model's files: when they were changed, and their sizes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fingerprint {
-    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
-}
-
 /// Why a folder of models could not be read.
 #[derive(Debug, Error)]
 #[error("model folder {} cannot be read: {source}; check that it exists and may be read, or set models.dir", dir.display())]
@@ -45,16 +70,16 @@ pub struct ScanError {
     source: io::Error,
 }
 
-/// Looks which models a folder holds. Blocks on the file system.
+/// Looks which models a folder holds, in the order of their names. Blocks on the file system.
 ///
 /// # Errors
 /// The folder itself cannot be listed.
-pub fn scan(dir: &Path) -> Result<Vec<Wanted>, ScanError> {
+pub fn scan(dir: &Path) -> Result<Vec<Found>, ScanError> {
     let failed = |source| ScanError {
         dir: dir.to_owned(),
         source,
     };
-    let mut wanted = Vec::new();
+    let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
@@ -63,55 +88,52 @@ pub fn scan(dir: &Path) -> Result<Vec<Wanted>, ScanError> {
         if name.starts_with('.') || !path.is_dir() {
             continue;
         }
-        wanted.extend(look_into(name, &path));
+        found.extend(look_into(name, &path));
     }
-    wanted.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
-    Ok(wanted)
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
 }
 
-fn look_into(name: &str, folder: &Path) -> Option<Wanted> {
-    let (version, file) = find_model(folder)?;
-    let description_file = folder.join(DESCRIPTION_FILE);
-    let mut fingerprint = Fingerprint::default();
-    fingerprint.add(&file);
-    fingerprint.add(&description_file);
-    let (description, problem) = match read_description(name, &description_file) {
+fn look_into(name: &str, folder: &Path) -> Option<Found> {
+    let versions = find_versions(folder);
+    if versions.is_empty() {
+        return None;
+    }
+    let (description, problem) = match read_description(name, &folder.join(DESCRIPTION_FILE)) {
         Ok(description) => (description, None),
         Err(problem) => (Description::default(), Some(problem)),
     };
-    let version = version
-        .or_else(|| description.version.clone())
-        .unwrap_or_else(|| "1".to_owned());
-    let spec = ModelSpec {
+    Some(Found {
         name: name.to_owned(),
-        version,
-        bytes: fs::metadata(&file).map_or(0, |meta| meta.len()),
-        path: fs::canonicalize(&file).unwrap_or(file),
         description,
-    };
-    Some(Wanted {
-        spec,
-        fingerprint,
         problem,
+        shared: Fingerprint::of_folder(folder),
+        versions,
     })
 }
 
-/// Returns the model's file and the version its folder names, if one does.
-fn find_model(folder: &Path) -> Option<(Option<String>, PathBuf)> {
+/// Returns the versions of a model, the lowest first. A file beside the versions is the model.
+fn find_versions(folder: &Path) -> Vec<FoundVersion> {
     let plain = folder.join(MODEL_FILE);
     if plain.is_file() {
-        return Some((None, plain));
+        return vec![FoundVersion {
+            number: None,
+            file: plain,
+        }];
     }
-    let newest = fs::read_dir(folder)
-        .ok()?
-        .flatten()
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut versions: Vec<FoundVersion> = entries
         .filter_map(|entry| {
             let number: u64 = entry.file_name().to_str()?.parse().ok()?;
             let file = entry.path().join(MODEL_FILE);
-            file.is_file().then_some((number, file))
+            file.is_file().then_some(FoundVersion {
+                number: Some(number),
+                file,
+            })
         })
-        .max_by_key(|(number, _)| *number)?;
-    Some((Some(newest.0.to_string()), newest.1))
+        .collect();
+    versions.sort_by_key(|version| version.number);
+    versions
 }
 
 fn read_description(name: &str, file: &Path) -> Result<Description, String> {
@@ -134,13 +156,103 @@ fn read_description(name: &str, file: &Path) -> Result<Description, String> {
     }
 }
 
-// === impl Fingerprint ===
+// === impl Found ===
 
-impl Fingerprint {
-    fn add(&mut self, file: &Path) {
-        if let Ok(meta) = fs::metadata(file) {
-            self.files
-                .push((file.to_owned(), meta.len(), meta.modified().ok()));
+impl Found {
+    /// Returns every version that lies there, the lowest first.
+    pub fn versions(&self) -> impl Iterator<Item = String> {
+        self.versions.iter().map(|version| self.name_of(version))
+    }
+
+    /// Returns the same model under another description, given by hand as `text`.
+    #[must_use]
+    pub fn described(mut self, description: Description, text: &str) -> Self {
+        self.description = description;
+        self.problem = None;
+        self.shared.add_text(text);
+        self
+    }
+
+    /// Returns the versions that are to be served, by the model's version policy. A model of which
+    /// there is none is wanted all the same, so that the reason is seen.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<Wanted> {
+        let numbers: Vec<u64> = self.versions.iter().filter_map(|v| v.number).collect();
+        let selected = self.description.versions.select(&numbers);
+        let wanted = self.versions.iter().filter(|version| match version.number {
+            Some(number) => selected.contains(&number),
+            None => true,
+        });
+        let wanted: Vec<Wanted> = wanted.map(|version| self.want(version)).collect();
+        match (wanted.is_empty(), self.versions.last()) {
+            (true, Some(newest)) => vec![self.missing(newest)],
+            _ => wanted,
+        }
+    }
+
+    fn want(&self, version: &FoundVersion) -> Wanted {
+        let mut fingerprint = self.shared.clone();
+        if version.number.is_some()
+            && let Some(folder) = version.file.parent()
+        {
+            fingerprint.add_folder(folder);
+        }
+        let file = &version.file;
+        Wanted {
+            spec: ModelSpec {
+                name: self.name.clone(),
+                version: self.name_of(version),
+                versioned: version.number.is_some(),
+                load: 1,
+                bytes: fs::metadata(file).map_or(0, |meta| meta.len()),
+                path: fs::canonicalize(file).unwrap_or_else(|_| file.clone()),
+                description: self.description.clone(),
+            },
+            fingerprint,
+            problem: self.problem.clone(),
+        }
+    }
+
+    fn missing(&self, newest: &FoundVersion) -> Wanted {
+        let there: Vec<String> = self.versions().collect();
+        let why = format!(
+            "its version policy wants none of the versions that are there: {}",
+            there.join(", ")
+        );
+        let mut wanted = self.want(newest);
+        wanted.problem = self.problem.clone().or(Some(why));
+        wanted
+    }
+
+    fn name_of(&self, version: &FoundVersion) -> String {
+        match (version.number, &self.description.version) {
+            (Some(number), _) => number.to_string(),
+            (None, Some(said)) => said.clone(),
+            (None, None) => ONLY_VERSION.to_owned(),
+        }
+    }
+}
+
+impl Wanted {
+    /// Returns a model that was asked for by name and does not lie there.
+    #[must_use]
+    pub fn not_there(name: &str, dir: &Path) -> Self {
+        let folder = dir.join(name);
+        Self {
+            problem: Some(format!(
+                "it is to be loaded, but {} holds neither {MODEL_FILE} nor <version>/{MODEL_FILE}",
+                folder.display()
+            )),
+            spec: ModelSpec {
+                name: name.to_owned(),
+                version: ONLY_VERSION.to_owned(),
+                versioned: false,
+                load: 1,
+                path: folder.join(MODEL_FILE),
+                bytes: 0,
+                description: Description::default(),
+            },
+            fingerprint: Fingerprint::default(),
         }
     }
 }
@@ -148,6 +260,10 @@ impl Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn wanted(dir: &Path) -> Vec<Wanted> {
+        scan(dir).unwrap().iter().flat_map(Found::wanted).collect()
+    }
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -170,7 +286,7 @@ mod tests {
             (".hidden/model.onnx", "no"),
             ("train.py", "no"),
         ]);
-        let wanted = scan(dir.path()).unwrap();
+        let wanted = wanted(dir.path());
         let found: Vec<_> = wanted
             .iter()
             .map(|w| (w.spec.name.as_str(), w.spec.version.as_str(), w.spec.bytes))
@@ -188,7 +304,7 @@ mod tests {
             ("other/model.onnx", "x"),
             ("other/model.toml", "name = \"another\""),
         ]);
-        let wanted = scan(dir.path()).unwrap();
+        let wanted = wanted(dir.path());
         assert!(wanted[0].problem.as_ref().unwrap().contains("lables"));
         assert_eq!(wanted[1].problem, None);
         assert_eq!(wanted[1].spec.version, "7");
@@ -196,15 +312,45 @@ mod tests {
     }
 
     #[test]
-    fn a_mended_file_has_another_fingerprint() {
-        let dir = folder(&[("m/model.onnx", "x")]);
-        let before = scan(dir.path()).unwrap();
-        assert_eq!(before, scan(dir.path()).unwrap());
+    fn a_policy_chooses_among_the_versions_and_says_when_there_is_nothing_to_choose() {
+        let dir = folder(&[
+            ("all/1/model.onnx", "x"),
+            ("all/3/model.onnx", "x"),
+            ("all/model.toml", "versions = \"all\""),
+            ("none/1/model.onnx", "x"),
+            ("none/model.toml", "versions = { specific = [2] }"),
+        ]);
+        let wanted = wanted(dir.path());
+        let versions: Vec<_> = wanted.iter().map(|w| w.spec.version.as_str()).collect();
+        assert_eq!(versions, ["1", "3", "1"]);
+        assert!(wanted[2].problem.as_ref().unwrap().contains("policy"));
+        let found = scan(dir.path()).unwrap();
+        assert_eq!(found[0].versions().collect::<Vec<_>>(), ["1", "3"]);
+    }
+
+    #[test]
+    fn a_mended_file_has_another_fingerprint_and_so_has_one_beside_it() {
+        let dir = folder(&[("m/model.onnx", "x"), ("v/1/model.onnx", "x")]);
+        let before = wanted(dir.path());
+        assert_eq!(before, wanted(dir.path()));
         fs::write(dir.path().join("m/model.onnx"), "mended").unwrap();
-        assert_ne!(
-            before[0].fingerprint,
-            scan(dir.path()).unwrap()[0].fingerprint
-        );
+        fs::write(dir.path().join("v/1/weights.data"), "more").unwrap();
+        let after = wanted(dir.path());
+        assert_ne!(before[0].fingerprint, after[0].fingerprint);
+        assert_ne!(before[1].fingerprint, after[1].fingerprint);
+    }
+
+    #[test]
+    fn a_new_version_leaves_the_fingerprint_of_the_old_one_alone() {
+        let dir = folder(&[
+            ("m/1/model.onnx", "x"),
+            ("m/model.toml", "versions = \"all\""),
+        ]);
+        let before = wanted(dir.path());
+        fs::create_dir(dir.path().join("m/2")).unwrap();
+        fs::write(dir.path().join("m/2/model.onnx"), "y").unwrap();
+        fs::write(dir.path().join("m/README.md"), "about it").unwrap();
+        assert_eq!(wanted(dir.path())[0], before[0]);
     }
 
     #[test]

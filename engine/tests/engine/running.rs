@@ -152,7 +152,7 @@ async fn an_output_much_larger_than_its_input_comes_back_whole() {
     // Inline, then a file of the worker's own, then the slot that the link has learned to lend,
     // then beyond that slot.
     for times in [1i64, 100, 100, 10_000] {
-        let count = Tensor::try_new("times", DType::I64, vec![1], times.to_le_bytes().into());
+        let count = Tensor::try_new("times", DType::I64, vec![1], times.to_le_bytes().to_vec());
         let outputs = worker.run(&[&x, &count.unwrap()]).await.unwrap();
         let expected = pattern("y", 251 * times as usize);
         assert!(outputs[0].data() == expected.data(), "{times} times");
@@ -168,7 +168,7 @@ async fn outputs_beyond_the_cap_fail_their_run_alone() {
     let mut worker = Worker::with_model_and_limits(&onnx::tile(), limits).await;
     let x = pattern("x", 1000);
     let times = |times: i64| {
-        Tensor::try_new("times", DType::I64, vec![1], times.to_le_bytes().into()).unwrap()
+        Tensor::try_new("times", DType::I64, vec![1], times.to_le_bytes().to_vec()).unwrap()
     };
 
     let error = worker.run(&[&x, &times(1001)]).await.unwrap_err();
@@ -323,7 +323,7 @@ async fn malformed_strings_and_bools_never_reach_the_runtime() {
 async fn a_run_that_fails_inside_the_runtime_leaves_the_worker_fit() {
     let mut worker = Worker::with_model(&onnx::gather()).await;
     let at = |index: i64| {
-        Tensor::try_new("at", DType::I64, vec![1], index.to_le_bytes().into()).unwrap()
+        Tensor::try_new("at", DType::I64, vec![1], index.to_le_bytes().to_vec()).unwrap()
     };
 
     let error = worker.run(&[&at(9)]).await.unwrap_err();

@@ -192,6 +192,6 @@ fn find_library(folder: &Path) -> io::Result<PathBuf> {
 
 /// A one-dimensional tensor of bytes with a pattern that betrays a shifted copy.
 pub(crate) fn pattern(name: &str, len: usize) -> Tensor {
-    let data = (0..len).map(|index| (index % 251) as u8).collect();
+    let data: Vec<u8> = (0..len).map(|index| (index % 251) as u8).collect();
     Tensor::try_new(name, impetus_engine::DType::U8, vec![len], data).unwrap()
 }

@@ -21,10 +21,18 @@ use super::ServedModel;
 /// When it is worth asking again whether there is room.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
+/// A request that was not taken in.
+#[derive(Debug)]
+pub(in crate::serving) struct Bounced {
+    pub(in crate::serving) error: ServeError,
+    /// The request itself, where another version may take it.
+    pub(in crate::serving) request: Option<Request>,
+}
+
 /// A request that was taken in.
 #[derive(Debug)]
-pub(super) struct Admitted {
-    pub(super) answer: oneshot::Receiver<Result<Inference, ServeError>>,
+pub(in crate::serving) struct Admitted {
+    pub(in crate::serving) answer: oneshot::Receiver<Result<Inference, ServeError>>,
     ticket: Ticket,
     since: Instant,
     /// When a worker is to have taken it.
@@ -50,43 +58,41 @@ impl ServedModel {
     /// stops waiting cancels its answer and nothing else.
     ///
     /// # Errors
-    /// See [`ServeError`].
-    pub async fn infer(&self, request: Request) -> Result<Inference, ServeError> {
+    /// See [`ServeError`]. A model on its way out gives the request back.
+    pub(in crate::serving) async fn infer(
+        &self,
+        request: Request,
+    ) -> Result<Inference, Box<Bounced>> {
         let deadline = request.deadline;
         let admitted = self.admit(request)?;
         let since = admitted.since;
         let mut desertion = Desertion(Some(self));
         let answer = self.wait(admitted, deadline).await;
-        let result = match answer {
-            Some(answer) => {
-                desertion.0 = None;
-                answer
-            }
-            None => {
-                self.count_failures(1);
-                Err(ServeError::DeadlineExceeded {
-                    model: self.spec.name.clone(),
-                    within: deadline.saturating_duration_since(since),
-                })
-            }
-        };
-        if result.is_err() {
-            self.measures.failed(since.elapsed());
+        if answer.is_some() {
+            desertion.0 = None;
         }
-        result
+        let answer = answer.unwrap_or_else(|| {
+            self.count_failures(1);
+            Err(ServeError::DeadlineExceeded {
+                model: self.spec.name.clone(),
+                within: deadline.saturating_duration_since(since),
+            })
+        });
+        answer.map_err(|error| {
+            self.measures.failed(since.elapsed());
+            Bounced::for_good(error)
+        })
     }
 
     /// Takes a request in.
-    pub(super) fn admit(&self, request: Request) -> Result<Admitted, ServeError> {
-        let signature = self.usable_signature()?;
-        let rows = signature.check(&request.inputs)?;
-        let suspect = self.suspect(&request.inputs, request.id.as_deref());
-        if let Some(entry) = self.commons.quarantine.refuses(&suspect) {
-            self.figures.rejections.count(Rejection::Quarantined);
-            return Err(entry.into());
+    pub(in crate::serving) fn admit(&self, request: Request) -> Result<Admitted, Box<Bounced>> {
+        if !self.is_offered() {
+            return Err(self.hand_back(request));
         }
+        let rows = self.check(&request).map_err(Bounced::for_good)?;
+        let pass = self.occupancy.enter();
         let terms = self.policy.terms(&request, Instant::now());
-        let (job, answer) = Job::new(request, rows, terms);
+        let (job, answer) = Job::new(request, rows, terms, pass);
         match self.queue.push(job) {
             Ok(Pushed { ticket, shed }) => {
                 shed.into_iter().for_each(|job| self.shed(job));
@@ -97,16 +103,38 @@ impl ServedModel {
                     take_by: terms.take_by,
                 })
             }
-            Err(PushError::Full(_)) => {
+            Err(PushError::Full(job)) => {
+                drop(job);
                 self.figures.rejections.count(Rejection::QueueFull);
-                Err(ServeError::QueueFull {
+                Err(Bounced::for_good(ServeError::QueueFull {
                     model: self.spec.name.clone(),
                     waiting: self.queue.capacity(),
                     retry_after: ASK_AGAIN,
-                })
+                }))
             }
-            Err(PushError::Closed(_)) => Err(self.unloaded()),
+            Err(PushError::Closed(job)) => Err(self.hand_back(job.into_request())),
         }
+    }
+
+    /// Holds a request against the signature and the quarantine; returns how many rows it has.
+    fn check(&self, request: &Request) -> Result<usize, ServeError> {
+        let signature = self.usable_signature()?;
+        let rows = signature.check(&request.inputs)?;
+        let suspect = self.suspect(&request.inputs, request.id.as_deref());
+        if let Some(entry) = self.commons.quarantine.refuses(&suspect) {
+            self.figures.rejections.count(Rejection::Quarantined);
+            return Err(entry.into());
+        }
+        Ok(rows)
+    }
+
+    fn hand_back(&self, request: Request) -> Box<Bounced> {
+        Box::new(Bounced {
+            error: ServeError::Unloaded {
+                model: self.spec.name.clone(),
+            },
+            request: Some(request),
+        })
     }
 
     /// Answers a request that has made room for another.
@@ -153,6 +181,18 @@ impl ServedModel {
             model: self.spec.name.clone(),
             within,
             retry_after: ASK_AGAIN,
+        })
+    }
+}
+
+// === impl Bounced ===
+
+impl Bounced {
+    /// Nobody else would take it either.
+    fn for_good(error: ServeError) -> Box<Self> {
+        Box::new(Self {
+            error,
+            request: None,
         })
     }
 }

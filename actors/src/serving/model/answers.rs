@@ -170,8 +170,11 @@ impl ServedModel {
     /// one bad request fails nobody else's.
     pub(in crate::serving) fn failed(&self, batch: InFlight, error: &EngineError) {
         if batch.jobs.len() > 1 {
-            let alone = batch.jobs.into_iter().map(|job| Job { alone: true, ..job });
-            self.requeue(alone.collect());
+            let mut members = batch.jobs;
+            for job in &mut members {
+                job.alone = true;
+            }
+            self.requeue(members);
             return;
         }
         for job in batch.jobs {

@@ -54,6 +54,16 @@ impl ServedModel {
         &self.figures.answers
     }
 
+    /// Returns how many predictions all versions of its name have answered.
+    pub(in crate::serving) fn predictions_of_its_name(&self) -> u64 {
+        self.figures.predictions.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many executions failed, of all versions of its name.
+    pub(in crate::serving) fn errors_of_its_name(&self) -> u64 {
+        self.figures.errors.load(Ordering::Relaxed)
+    }
+
     /// Returns how many workers were lost, by the kind of loss.
     pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.figures.losses.iter();
@@ -69,15 +79,21 @@ impl ServedModel {
         })
     }
 
-    /// Returns how many requests were turned away, by the reason.
-    pub fn rejections(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Rejection::OF_A_MODEL.into_iter().map(|reason| {
-            let count = match reason {
-                Rejection::Expired => self.queue.expired(),
-                reason => self.figures.rejections.of(reason),
-            };
-            (reason.as_str(), count)
-        })
+    /// Returns how many requests of its name were turned away, those not counted that waited here
+    /// until their deadline had passed.
+    pub(in crate::serving) fn turned_away(&self, reason: Rejection) -> u64 {
+        self.figures.rejections.of(reason)
+    }
+
+    /// Returns how many requests waited here until their deadline had passed.
+    pub(in crate::serving) fn expired(&self) -> u64 {
+        self.queue.expired()
+    }
+
+    /// Hands what is counted here alone over to its name, when it goes for good.
+    pub(in crate::serving) fn hand_over_counts(&self) {
+        let expired = self.queue.expired();
+        self.figures.rejections.add(Rejection::Expired, expired);
     }
 
     /// Returns how many workers made room for a fresh one because of their memory.

@@ -48,6 +48,20 @@ pub(super) struct RunTimes {
     output: Duration,
 }
 
+// === impl InferenceTimesSnapshot ===
+
+impl InferenceTimesSnapshot {
+    /// Returns what two have counted together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            request: self.request.plus(&other.request),
+            queue: self.queue.plus(&other.queue),
+            compute: self.compute.plus(&other.compute),
+        }
+    }
+}
+
 // === impl RunTimes ===
 
 impl RunTimes {

@@ -3,46 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use impetus_engine::{DType, Dim, EngineError, RuntimeInfo, Tensor, TensorSpec};
-use impetus_supervision::{Clock, Healing, SystemClock};
+use impetus_engine::{DType, EngineError, Tensor};
 use proptest::prelude::*;
-use tokio::sync::oneshot;
 
-use super::super::batching::BatchDefaults;
-use super::super::budget::BudgetRule;
 use super::super::job::{Inference, Request};
 use super::super::loss::{Blame, Loss};
-use super::super::quarantine::QuarantineSettings;
-use super::super::queue::Taker;
 use super::super::state::WorkerState;
 use super::*;
 use crate::serving::Protocol;
+use crate::serving::testing::{self, Idle, ROW, limits, serve};
 
 mod batching;
 mod losses;
-
-const ROW: usize = 2;
-
-type Answer = oneshot::Receiver<Result<Inference, ServeError>>;
-
-/// A worker that has nothing to do.
-struct Idle;
-
-impl Taker for Idle {
-    fn is_idle(&self) -> bool {
-        true
-    }
-
-    async fn turned_idle(&self) {
-        std::future::pending().await
-    }
-}
-
-impl ServedModel {
-    fn submit(&self, request: Request) -> Result<Answer, ServeError> {
-        self.admit(request).map(|admitted| admitted.answer)
-    }
-}
 
 fn model(limits: ServingLimits) -> Arc<ServedModel> {
     described(limits, Description::default())
@@ -53,6 +25,8 @@ fn described(limits: ServingLimits, description: Description) -> Arc<ServedModel
         spec: ModelSpec {
             name: "m".to_owned(),
             version: "1".to_owned(),
+            versioned: false,
+            load: 1,
             path: "m/model.onnx".into(),
             bytes: 1,
             description,
@@ -60,69 +34,9 @@ fn described(limits: ServingLimits, description: Description) -> Arc<ServedModel
         fingerprint: Fingerprint::default(),
         problem: None,
     };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let commons = Commons {
-        outcomes: Arc::new(Outcomes::new(Arc::clone(&clock))),
-        quarantine: Arc::new(Quarantine::new(
-            QuarantineSettings {
-                capacity: 16,
-                expires_after: Duration::from_secs(3600),
-                bodies: None,
-            },
-            Arc::clone(&clock),
-        )),
-        healing: Healing::new(clock),
-        share: FairShare::new(2),
-    };
-    let model = Arc::new(ServedModel::new(wanted, limits, Arc::new(commons)));
-    model.loaded(&loaded(), Some(Duration::from_millis(1)));
-    serve(&model, 0, 1);
+    let model = Arc::new(ServedModel::new(wanted, limits, testing::commons()));
+    testing::load(&model);
     model
-}
-
-fn loaded() -> Loaded {
-    let tensor = |name: &str| TensorSpec {
-        name: name.to_owned(),
-        dtype: DType::F32,
-        shape: vec![Dim::Free(None), Dim::Fixed(ROW)],
-    };
-    Loaded {
-        inputs: vec![tensor("x")],
-        outputs: vec![tensor("y")],
-        load_micros: 1,
-        warm_up_micros: 1,
-        warm_up_skipped: None,
-        max_batch_free: true,
-        runtime: RuntimeInfo {
-            name: "none".to_owned(),
-            version: "0".to_owned(),
-        },
-    }
-}
-
-pub(in crate::serving) fn limits() -> ServingLimits {
-    ServingLimits {
-        workers: 1,
-        threads: 1,
-        spares: 0,
-        queue: 64,
-        max_batch: 4,
-        batching: BatchDefaults::default(),
-        in_flight: 2,
-        retries: 2,
-        accident_retries: 4,
-        budget: BudgetRule {
-            fixed: None,
-            floor: Duration::from_secs(1),
-            ceiling: Duration::from_secs(10),
-        },
-        recovery_floor: Duration::from_secs(60),
-    }
-}
-
-fn serve(model: &ServedModel, worker: usize, generation: u64) {
-    model.places[worker].begin(generation);
-    model.places[worker].write(generation, |place| place.state = WorkerState::Ready);
 }
 
 fn request(value: f32) -> Request {

@@ -1,5 +1,6 @@
 //! The queue alone, with nobody behind it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -8,7 +9,8 @@ use impetus_engine::Tensor;
 use super::*;
 use crate::serving::batching::{BatchPolicy, Terms};
 use crate::serving::description::Description;
-use crate::serving::model::tests::limits;
+use crate::serving::occupancy::{Occupancy, Pass};
+use crate::serving::testing::limits;
 use crate::serving::{Inference, Priority, Protocol, Request, ServeError};
 
 mod choosing;
@@ -41,6 +43,10 @@ impl Taker for Worker {
     }
 }
 
+fn pass() -> Pass {
+    Arc::<Occupancy>::default().enter()
+}
+
 fn policy(text: &str) -> BatchPolicy {
     let description: Description = toml::from_str(text).unwrap();
     BatchPolicy::of(&description, &limits().of(&description))
@@ -65,7 +71,7 @@ fn job(number: usize) -> (Job, Answer) {
         priority: Priority::Normal,
         take_by: None,
     };
-    Job::new(request, rows, terms)
+    Job::new(request, rows, terms, pass())
 }
 
 fn number(job: &Job) -> usize {

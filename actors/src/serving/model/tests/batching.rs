@@ -6,6 +6,7 @@ use std::pin::Pin;
 use super::super::super::Priority;
 use super::super::super::rejection::Rejection;
 use super::super::Timed;
+use super::super::admission::Bounced;
 use super::*;
 
 fn described_by(text: &str) -> Arc<ServedModel> {
@@ -41,12 +42,10 @@ fn answer_all(model: &ServedModel) -> Vec<Vec<f32>> {
 }
 
 fn rejected(model: &ServedModel, reason: Rejection) -> u64 {
-    let mut all = model.rejections();
-    let found = all.find(|(word, _)| *word == reason.as_str());
-    found.map_or(0, |(_, count)| count)
+    model.turned_away(reason)
 }
 
-type Inferring<'a> = Pin<Box<dyn Future<Output = Result<Inference, ServeError>> + 'a>>;
+type Inferring<'a> = Pin<Box<dyn Future<Output = Result<Inference, Box<Bounced>>> + 'a>>;
 
 /// Lets a request in and polls its caller once.
 fn begin(model: &ServedModel, request: Request) -> Inferring<'_> {
@@ -119,7 +118,7 @@ fn one_that_has_come_back_from_a_lost_worker_makes_room_for_nobody() {
 #[tokio::test]
 async fn a_request_that_no_worker_takes_in_time_is_refused_at_that_time() {
     let model = described_by("batching.timeout = \"20ms\"");
-    let error = model.infer(request(1.0)).await.unwrap_err();
+    let error = model.infer(request(1.0)).await.unwrap_err().error;
     let ServeError::QueueTimeout { within, .. } = &error else {
         panic!("{error}")
     };
@@ -176,7 +175,7 @@ async fn a_late_request_that_is_not_refused_is_taken_when_nothing_else_waits() {
 fn a_model_whose_graph_has_no_free_first_dimension_makes_no_batches() {
     let model = described_by("batching = { max_rows = 8, preferred = [4], delay = \"1s\" }");
     assert_eq!(model.batching().max_rows, 8);
-    let mut loaded = loaded();
+    let mut loaded = testing::loaded();
     loaded.max_batch_free = false;
     model.loaded(&loaded, None);
     let policy = model.batching();

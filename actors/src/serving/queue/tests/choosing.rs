@@ -30,7 +30,7 @@ impl Desk {
             priority,
             take_by: None,
         };
-        let (job, answer) = Job::new(request, rows, terms);
+        let (job, answer) = Job::new(request, rows, terms, pass());
         self.answers.push(answer);
         self.waiting.push(job)
     }
@@ -204,8 +204,9 @@ fn what_was_put_back_goes_before_all_others_of_its_priority_and_is_never_held_ba
         panic!("it was full")
     };
     desk.normal(1);
-    let alone = |job| Job { alone: true, ..job };
-    desk.waiting.put_back(lost.into_iter().map(alone).collect());
+    let mut lost = lost;
+    lost.iter_mut().for_each(|job| job.alone = true);
+    desk.waiting.put_back(lost);
     for expected in 1..=4 {
         assert_eq!(desk.take(), [expected]);
     }

@@ -134,7 +134,10 @@ impl Trial {
                     // One that is late is less urgent than any that is not.
                     let late = self.displaced.contains(&number);
                     prop_assert!(high || late || job.priority == Priority::Normal);
-                    prop_assert!(!self.returned.contains(&number), "it was promised an answer");
+                    prop_assert!(
+                        !self.returned.contains(&number),
+                        "it was promised an answer"
+                    );
                     self.ends(&job, number)?;
                 }
             }
@@ -151,7 +154,7 @@ impl Trial {
             priority: priority(high),
             take_by: None,
         };
-        let (job, answer) = Job::new(request, rows, terms);
+        let (job, answer) = Job::new(request, rows, terms, pass());
         let ticket = self.waiting.push(job);
         self.callers.insert(self.next, (answer, ticket));
         self.next += 1;
@@ -220,16 +223,13 @@ impl Trial {
     }
 
     fn put_back(&mut self, alone: bool) {
-        let Some(jobs) = self.out.pop() else {
+        let Some(mut jobs) = self.out.pop() else {
             return;
         };
         self.displaced.extend(jobs.iter().map(number));
         self.returned.extend(jobs.iter().map(number));
-        let jobs = jobs.into_iter().map(|job| Job {
-            alone: job.alone || alone,
-            ..job
-        });
-        self.waiting.put_back(jobs.collect());
+        jobs.iter_mut().for_each(|job| job.alone |= alone);
+        self.waiting.put_back(jobs);
     }
 
     fn caller(&self, index: usize) -> Option<(usize, Ticket)> {

@@ -1,0 +1,56 @@
+//! How a change of files is noticed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Files of one folder that are looked at; a folder with more is no model's.
+const MOST_FILES: usize = 1024;
+
+/// Identity of a model's files: their names, sizes and times of change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fingerprint {
+    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    /// What was said by hand.
+    texts: Vec<String>,
+}
+
+// === impl Fingerprint ===
+
+impl Fingerprint {
+    /// Returns the identity of the files that lie in a folder itself.
+    pub(super) fn of_folder(folder: &Path) -> Self {
+        let mut fingerprint = Self::default();
+        fingerprint.add_folder(folder);
+        fingerprint
+    }
+
+    /// Adds the files that lie in a folder itself: weights may lie beside the graph. Hidden ones and
+    /// those that only people read are left out.
+    pub(super) fn add_folder(&mut self, folder: &Path) {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries
+            .take(MOST_FILES)
+            .map(|entry| entry.path())
+            .filter(|path| matters(path))
+            .filter_map(|path| {
+                // Follows links: a mounted volume changes what they lead to.
+                let meta = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+                Some((path, meta.len(), meta.modified().ok()))
+            })
+            .collect();
+        files.sort();
+        self.files.extend(files);
+    }
+
+    /// Adds what was said by hand.
+    pub(super) fn add_text(&mut self, text: &str) {
+        self.texts.push(text.to_owned());
+    }
+}
+
+fn matters(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| !name.starts_with('.'))
+        && path.extension().is_none_or(|extension| extension != "md")
+}

@@ -1,0 +1,22 @@
+//! The Open Inference Protocol, version 2, as it is whatever carries it.
+//!
+//! REST and gRPC say the same things in two notations. What they say is here: what a
+//! [request](InferRequest) asks, what an [answer](Answer) holds, what a server and its models say of
+//! themselves ([`describe`]), and what kinds of [refusal](Refusal) there are.
+//!
+//! **Invariant:** nothing here knows a status code, and nothing here waits but [`infer()`], which
+//! waits for the model.
+
+mod answer;
+mod classification;
+pub mod datatype;
+pub mod describe;
+pub mod half;
+mod infer;
+mod refusal;
+mod request;
+
+pub use answer::{Answer, Output};
+pub use infer::{Caller, infer, route};
+pub use refusal::{Kind, Refusal};
+pub use request::{InferRequest, Parameters, RequestedOutput, priority, queue_timeout};

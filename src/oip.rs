@@ -3,16 +3,19 @@
 //! REST and gRPC say the same things in two notations. What they say is here: what a
 //! [request](InferRequest) asks, what an [answer](Answer) holds, what a server and its models say of
 //! themselves ([`describe`]), and what kinds of [refusal](Refusal) there are.
+//! What is REST's alone is its notation, in [`json`] and [`binary`].
 //!
 //! **Invariant:** nothing here knows a status code, and nothing here waits but [`infer()`], which
 //! waits for the model.
 
 mod answer;
+pub mod binary;
 mod classification;
 pub mod datatype;
 pub mod describe;
 pub mod half;
 mod infer;
+pub mod json;
 mod refusal;
 mod request;
 

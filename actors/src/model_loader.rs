@@ -10,6 +10,7 @@ mod change;
 mod control;
 mod orders;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -297,7 +298,7 @@ impl ModelLoader {
         }
         ctx.progress("probe the runtime", PROBE_WITHIN);
         let worker = &shop.settings;
-        match opening::probe_runtime(&*shop.host, &worker.runtime, worker.link).await {
+        match opening::probe_runtime(&**shop.hosts.usual(), &worker.runtime, worker.link).await {
             Ok(runtime) => shop.catalog.runtime_loaded(runtime),
             Err(error) => warn!(%error, "the runtime cannot be used"),
         }
@@ -357,11 +358,16 @@ impl ModelLoader {
             }
         }
         let changes = by_name.into_iter().map(|(name, wanted)| {
-            Change::between(
-                actual.get(name).map(Arc::as_ref),
-                wanted,
-                |wanted, other| self.make(wanted, other),
-            )
+            // All versions have one description.
+            let announced = Cell::new(false);
+            let make = |wanted, other: Option<&ServedModel>| {
+                let model = self.make(wanted, other);
+                if !announced.replace(true) {
+                    model.announce(other);
+                }
+                model
+            };
+            Change::between(actual.get(name).map(Arc::as_ref), wanted, make)
         });
         changes.collect()
     }

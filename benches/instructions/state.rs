@@ -11,7 +11,7 @@ use impetus::http::{AppState, Traffic};
 use impetus_actors::metrics::Resources;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::serving::budget::BudgetRule;
-use impetus_actors::serving::description::Description;
+use impetus_actors::serving::description::{Description, Isolation};
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
 use impetus_actors::serving::{
     BatchDefaults, Catalog, Commons, FairShare, ModelEntry, ModelSpec, ServedModel, ServingLimits,
@@ -105,6 +105,7 @@ fn limits() -> ServingLimits {
             ceiling: SOON,
         },
         recovery_floor: SOON,
+        isolation: Isolation::Process,
     }
 }
 

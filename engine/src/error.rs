@@ -70,6 +70,14 @@ pub enum EngineError {
         /// What it asks for.
         reason: String,
     },
+    /// A sample that is stated for the model's first runs is none of its inputs, or fails.
+    #[error("warm-up sample {key} cannot be used: {reason}")]
+    SampleRefused {
+        /// Where the sample, or the input of it, is stated.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A run was asked for before a model was loaded.
     #[error("no model is loaded")]
     NotLoaded,
@@ -179,6 +187,7 @@ impl EngineError {
             | Self::ModelMissing { .. }
             | Self::ModelCorrupt { .. }
             | Self::ModelUnsupported { .. }
+            | Self::SampleRefused { .. }
             | Self::NotLoaded
             | Self::Protocol { .. } => Fault::Internal,
         }
@@ -195,6 +204,14 @@ impl EngineError {
     pub(crate) fn malformed(input: &str, reason: impl ToString) -> Self {
         Self::InputMalformed {
             input: input.to_owned(),
+            reason: shortened(reason.to_string()),
+        }
+    }
+
+    /// Returns a stated sample that cannot be used, with the reason cut to what a frame can carry.
+    pub(crate) fn sample(key: impl Into<String>, reason: impl ToString) -> Self {
+        Self::SampleRefused {
+            key: key.into(),
             reason: shortened(reason.to_string()),
         }
     }

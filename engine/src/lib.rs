@@ -28,6 +28,6 @@ pub use arena::{Arena, ArenaLayout};
 pub use error::{EngineError, Fault};
 pub use link::{Limits, LinkError, Received, StackedInput};
 pub use platform::exit_now;
-pub use runtime::{LoadSpec, Loaded, RuntimeInfo};
+pub use runtime::{Fill, LoadSpec, Loaded, RuntimeInfo, WarmUpInput, WarmUpRun, WarmUpSample};
 pub use tensor::{DType, Dim, Tensor, TensorError, TensorSpec, TensorView};
 pub use worker::{WorkerExit, WorkerOptions};

@@ -10,6 +10,7 @@
 //! process, which is why there is one.
 
 pub mod onnx;
+mod warm_up;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,8 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::EngineError;
 use crate::tensor::{TensorSpec, TensorView};
 
+pub use warm_up::{Fill, WarmUpInput, WarmUpRun, WarmUpSample};
+
 /// What to load, and how.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadSpec {
     /// The model's name, for messages.
     pub model: String,
@@ -33,6 +36,8 @@ pub struct LoadSpec {
     pub intra_threads: usize,
     /// Whether to run a synthetic sample before the model counts as loaded.
     pub warm_up: bool,
+    /// Samples that are run after that one, each once, in this order.
+    pub samples: Vec<WarmUpSample>,
     /// The runtime's library.
     pub runtime: PathBuf,
     /// How long the inference thread may be idle before it repeats the sample; zero for never.
@@ -52,6 +57,8 @@ pub struct Loaded {
     pub warm_up_micros: u64,
     /// Why there was no first run, and hence no self-check.
     pub warm_up_skipped: Option<String>,
+    /// The first runs of the stated samples, in their order.
+    pub sample_runs: Vec<WarmUpRun>,
     /// Whether the first dimension of every input and output is free, so that runs can be stacked.
     pub max_batch_free: bool,
     /// What executes the model.

@@ -140,6 +140,11 @@ impl Tensor {
         &self.data
     }
 
+    /// Returns the elements, to be shared.
+    pub fn bytes(&self) -> &Bytes {
+        &self.data
+    }
+
     /// Returns the elements and gives up the tensor.
     pub fn into_data(self) -> Bytes {
         self.data

@@ -19,6 +19,7 @@ fn start(library: &Path) -> EngineError {
         path: "/nowhere.onnx".into(),
         intra_threads: 1,
         warm_up: true,
+        samples: Vec::new(),
         runtime: library.to_owned(),
         self_check_every: Duration::ZERO,
     };

@@ -108,6 +108,7 @@ impl Process {
             path,
             intra_threads: 1,
             warm_up: true,
+            samples: Vec::new(),
             runtime: library(),
             self_check_every: Duration::ZERO,
         };

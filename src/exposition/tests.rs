@@ -9,7 +9,7 @@ use impetus_actors::metrics::Resources;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLogConfig;
 use impetus_actors::serving::budget::BudgetRule;
-use impetus_actors::serving::description::Description;
+use impetus_actors::serving::description::{Description, Isolation};
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
 use impetus_actors::serving::{
     AnswerClass, BatchDefaults, Catalog, Commons, FairShare, ModelEntry, ModelSpec, ServedModel,
@@ -93,6 +93,7 @@ fn model(name: String, commons: &Arc<Commons>) -> ServedModel {
         workers: WORKERS,
         threads: 1,
         spares: 0,
+        isolation: Isolation::Process,
         queue: 8,
         max_batch: 4,
         batching: BatchDefaults::default(),

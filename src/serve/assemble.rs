@@ -15,11 +15,11 @@ use impetus_actors::model_loader::{LoaderShared, MODEL_LOADER, ModelControl, Mod
 use impetus_actors::orphans::Children;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLog;
-use impetus_actors::serving::host::{ProcessHost, ThreadHost};
+use impetus_actors::serving::host::{Hosts, ProcessHost, ThreadHost};
 use impetus_actors::serving::memory::{MemoryGuard, OutOfMemory};
 use impetus_actors::serving::quarantine::Quarantine;
 use impetus_actors::serving::worker::Workshop;
-use impetus_actors::serving::{Catalog, Commons, FairShare, WorkerHost};
+use impetus_actors::serving::{Catalog, Commons, FairShare};
 use impetus_supervision::{
     ChildSpec, Clock, Healing, Running, Significance, Strategy, SupervisorSpec, System,
 };
@@ -29,7 +29,7 @@ use tracing::{error, warn};
 use super::allowance::Threads;
 use super::settings;
 use crate::cli::WorkerArgs;
-use crate::config::{Config, Isolation, SearchPlaces, resolve_runtime_library};
+use crate::config::{Config, SearchPlaces, resolve_runtime_library};
 use crate::data_disk::DataDisk;
 use crate::health::plane::Sources;
 use crate::health::{EdgeStamps, HealthPlane, Lifecycle, OperatorDrain};
@@ -60,7 +60,7 @@ pub(super) struct Given {
 
 /// What runs workers, and with which library.
 pub(super) struct Host {
-    host: Arc<dyn WorkerHost>,
+    hosts: Hosts,
     library: PathBuf,
 }
 
@@ -196,7 +196,7 @@ fn models(
     )?;
     let settings = settings::loader(config, shared.cores, backoff)?;
     let shop = Arc::new(Workshop {
-        host: host.host,
+        hosts: host.hosts,
         catalog: Arc::clone(&shared.catalog),
         settings: settings::worker(config, host.library),
         memory: Arc::clone(&shared.memory),
@@ -224,22 +224,18 @@ pub(super) fn host(config: &Config, children: Children) -> anyhow::Result<Option
         return Ok(None);
     }
     let library = library(config);
-    let host: Arc<dyn WorkerHost> = match config.models.isolation {
-        Isolation::Thread => {
-            warn!("models run on threads of the server: a crash of one ends all");
-            Arc::new(ThreadHost)
-        }
-        Isolation::Process => {
-            let args = WorkerArgs {
-                parent: std::process::id(),
-                log_level: config.log_level.clone(),
-                log_format: LogSettings::of_server(config).format,
-                runtime: Some(library.clone()),
-            };
-            Arc::new(ProcessHost::start(args.command_line(), children)?)
-        }
+    let args = WorkerArgs {
+        parent: std::process::id(),
+        log_level: config.log_level.clone(),
+        log_format: LogSettings::of_server(config).format,
+        runtime: Some(library.clone()),
     };
-    Ok(Some(Host { host, library }))
+    let hosts = Hosts {
+        process: Arc::new(ProcessHost::start(args.command_line(), children)?),
+        thread: Arc::new(ThreadHost),
+        usual: settings::isolation(config),
+    };
+    Ok(Some(Host { hosts, library }))
 }
 
 /// Finds the runtime. One that is missing is not the end: workers say so, and go on trying, and

@@ -17,7 +17,7 @@ use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
-use crate::config::{Bytes, Config, HealthConfig, ModelMode, WhenFull};
+use crate::config::{Bytes, Config, HealthConfig, Isolation, ModelMode, WhenFull};
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
 
@@ -64,6 +64,7 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
         workers: models.workers_for(cores),
         threads: models.threads_for(cores),
         spares: models.spares,
+        isolation: isolation(config),
         queue: models.queue,
         max_batch: models.max_batch,
         batching: BatchDefaults {
@@ -83,6 +84,14 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
             ceiling: models.run_timeout_ceiling.get(),
         },
         recovery_floor: models.recovery_floor.get(),
+    }
+}
+
+/// Returns where workers run of which nothing else is said.
+pub(super) fn isolation(config: &Config) -> description::Isolation {
+    match config.models.isolation {
+        Isolation::Process => description::Isolation::Process,
+        Isolation::Thread => description::Isolation::Thread,
     }
 }
 

@@ -1,12 +1,15 @@
 //! Requests that wait, and become batches: real clients, one worker, and a queue behind it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::killers::Picture;
 use crate::harness::processes::{freeze, thread_states};
 use crate::harness::scrape::Scrape;
-use crate::harness::{Answer, Server, Setup, signal_process};
+use crate::harness::{Answer, PATIENCE, Server, Setup, signal_process};
 
 /// A server with one worker for a model that does nothing wrong, which holds one batch at a time and
 /// may take its time.
@@ -251,29 +254,33 @@ fn two_models_that_have_work_at_one_time_both_get_it_done() {
         .set("models.shared_runs", "1")
         .start();
     wait_for_both(&server);
+    let shared = AtomicBool::new(false);
+    let deadline = Instant::now() + PATIENCE;
     std::thread::scope(|scope| {
-        for name in ["plain", "slow"] {
-            let server = &server;
-            for client in 0..3 {
-                scope.spawn(move || {
-                    for number in 0..10 {
-                        Picture::new(client + number)
-                            .with_marker(if name == "slow" { 3.0 } else { 0.1 })
-                            .assert_answered(server, name);
-                    }
-                });
-            }
+        for client in 0..6 {
+            let (server, shared) = (&server, &shared);
+            let (name, marker) = [("plain", 0.1), ("slow", 3.0)][client % 2];
+            scope.spawn(move || {
+                while !shared.load(Ordering::Relaxed) && Instant::now() < deadline {
+                    let picture = Picture::new(client).with_marker(marker);
+                    picture.assert_answered(server, name);
+                }
+            });
         }
+        server.wait_for("one to wait for the other", || {
+            let scrape = Scrape::of(&server);
+            let waits = ["plain", "slow"].map(|name| {
+                let labels = format!("{{model=\"{name}\",version=\"1\"}}");
+                scrape.value(&format!("impetus_inference_share_waits_total{labels}"))
+            });
+            waits.iter().sum::<f64>() > 10.0
+        });
+        shared.store(true, Ordering::Relaxed);
     });
-    let scrape = Scrape::of(&server);
-    let waits: f64 = ["plain", "slow"]
-        .map(|name| {
-            let labels = format!("{{model=\"{name}\",version=\"1\"}}");
-            scrape.value(&format!("impetus_inference_share_waits_total{labels}"))
-        })
-        .iter()
-        .sum();
-    assert!(waits > 0.0, "one seat for two models, and nobody waited");
+    for name in ["plain", "slow"] {
+        let (count, rows) = batches(&server, name);
+        assert!(count > 0.0 && rows >= count, "{name}: {count} {rows}");
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod batching;
 mod clock;
 mod contract;
 mod database;
+mod descriptions;
 mod durability;
 mod edge;
 mod ending;

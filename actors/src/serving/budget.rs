@@ -1,15 +1,18 @@
 //! How long one run of a model may take before its worker counts as hung.
 //!
 //! Nobody knows a model's longest run better than its own warm-up: the budget is a multiple of that,
-//! large enough that a busy machine is no hang, between a floor and a ceiling. A warm-up says
-//! nothing about inputs that may be longer than the one it ran, so a model with free dimensions
-//! behind the first gets the ceiling. Whoever knows better states the budget.
+//! large enough that a busy machine is no hang, between a floor and a ceiling. Of several first runs
+//! the one with the most rows says most about the largest batch, because what a run takes once,
+//! whatever its rows, is in it once; so a stated sample of a full batch gives a narrower budget than
+//! one row does. A warm-up says nothing about inputs that may be longer than the one it ran, so a
+//! model with free dimensions behind the first gets the ceiling. Whoever knows better states the
+//! budget.
 
 use std::time::Duration;
 
-use impetus_engine::{Dim, Loaded, TensorSpec};
+use impetus_engine::{Dim, Loaded, TensorSpec, WarmUpRun};
 
-/// How many times the warm-up's time a run of one row may take.
+/// How many times the warm-up's time a run of as many rows may take.
 const MULTIPLE: u32 = 20;
 
 /// The bounds a budget is learned within.
@@ -32,15 +35,18 @@ impl BudgetRule {
         if let Some(fixed) = self.fixed {
             return fixed;
         }
-        if loaded.warm_up_micros == 0 || loaded.inputs.iter().any(may_be_longer) {
+        let Some(run) = largest(loaded) else {
+            return self.ceiling;
+        };
+        if loaded.inputs.iter().any(may_be_longer) {
             return self.ceiling;
         }
-        let rows = match loaded.max_batch_free {
-            true => u32::try_from(max_rows.max(1)).unwrap_or(u32::MAX),
+        let times = match loaded.max_batch_free {
+            true => u32::try_from(max_rows.max(1).div_ceil(run.rows.max(1))).unwrap_or(u32::MAX),
             false => 1,
         };
-        let longest = Duration::from_micros(loaded.warm_up_micros)
-            .saturating_mul(rows)
+        let longest = Duration::from_micros(run.micros)
+            .saturating_mul(times)
             .saturating_mul(MULTIPLE);
         longest.clamp(self.floor, self.ceiling.max(self.floor))
     }
@@ -50,6 +56,18 @@ impl BudgetRule {
     pub fn unlearned(&self) -> Duration {
         self.fixed.unwrap_or(self.ceiling)
     }
+}
+
+/// Returns the first run with the most rows; of equals the longest.
+fn largest(loaded: &Loaded) -> Option<WarmUpRun> {
+    let smallest = (loaded.warm_up_micros > 0).then_some(WarmUpRun {
+        rows: 1,
+        micros: loaded.warm_up_micros,
+    });
+    let runs = smallest
+        .into_iter()
+        .chain(loaded.sample_runs.iter().copied());
+    runs.max_by_key(|run| (run.rows, run.micros))
 }
 
 fn may_be_longer(input: &TensorSpec) -> bool {
@@ -83,6 +101,7 @@ mod tests {
             load_micros: 1,
             warm_up_micros: u64::try_from(warm_up.as_micros()).unwrap(),
             warm_up_skipped: None,
+            sample_runs: Vec::new(),
             max_batch_free: true,
             runtime: RuntimeInfo {
                 name: String::new(),
@@ -100,6 +119,23 @@ mod tests {
         assert_eq!(budget(1), Duration::from_secs(1));
         assert_eq!(budget(20), Duration::from_millis(20 * 8 * 20));
         assert_eq!(budget(5000), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn the_sample_with_the_most_rows_is_learned_from() {
+        let mut loaded = loaded(Duration::from_millis(20), Dim::Fixed(4));
+        let run = |rows, millis: u64| WarmUpRun {
+            rows,
+            micros: millis * 1000,
+        };
+        loaded.sample_runs = vec![run(4, 30), run(2, 90), run(4, 25)];
+        assert_eq!(RULE.learn(&loaded, 8), Duration::from_millis(30 * 2 * 20));
+        assert_eq!(RULE.learn(&loaded, 9), Duration::from_millis(30 * 3 * 20));
+        loaded.warm_up_micros = 0;
+        assert_eq!(RULE.learn(&loaded, 4), Duration::from_secs(1));
+        loaded.max_batch_free = false;
+        loaded.sample_runs = vec![run(1, 40), run(1, 70)];
+        assert_eq!(RULE.learn(&loaded, 8), Duration::from_millis(70 * 20));
     }
 
     #[test]

@@ -1,18 +1,31 @@
-//! What the file beside a model, `model.toml`, says about it.
+//! What a model's folder says about it, beside the graph itself.
 //!
-//! Everything in it is optional, and what it leaves out is as the server's configuration has it. A
+//! This is the shape of `model.toml`; what the folder has instead is made into the same. Everything
+//! in it is optional, and what it leaves out is as the server's configuration has it. A
 //! key or a value that is not understood makes the model one that cannot be loaded, with the reason:
 //! a misspelt limit must not be no limit.
 
 mod batching;
+mod expected;
+mod files;
+mod image;
+mod isolation;
+mod units;
 mod versions;
+mod warm_up;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use batching::{Batching, TimeoutAction, WhenFull};
+pub use expected::{Expectations, ExpectedTensor};
+pub use files::{inside, read_labels};
+pub use image::{Channels, ImageInput, Layout};
+pub use isolation::Isolation;
 pub use versions::VersionPolicy;
+pub use warm_up::{SampleInput, WarmUp};
 
 /// The description of one model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -25,11 +38,17 @@ pub struct Description {
     /// Which versions are served where the folder holds several.
     #[serde(default)]
     pub versions: VersionPolicy,
+    /// The model's file, in its folder or in that of a version; `model.onnx` when absent.
+    pub file: Option<String>,
     /// What the model does; informative.
     pub task: Option<String>,
     /// Names of the classes, in the order of the output.
     #[serde(default)]
     pub labels: Vec<String>,
+    /// A file in the model's folder with those names, one a line.
+    pub labels_file: Option<PathBuf>,
+    /// The output whose classes they are; every one when absent.
+    pub labels_output: Option<String>,
     /// Labels that mean "nothing is wrong".
     #[serde(default)]
     pub defect_free_labels: Vec<String>,
@@ -50,6 +69,11 @@ pub struct Description {
     /// How its requests wait and become batches.
     #[serde(default)]
     pub batching: Batching,
+    /// Whether a worker is a process or a thread of the server, instead of `models.isolation`.
+    pub isolation: Option<Isolation>,
+    /// Whether the first dimension counts rows that have nothing to do with each other, where the
+    /// graph leaves it free; so it is taken to be when absent.
+    pub stackable: Option<bool>,
     /// What it may take in time.
     #[serde(default)]
     pub budgets: Budgets,
@@ -59,6 +83,18 @@ pub struct Description {
     /// What it may take in memory.
     #[serde(default)]
     pub memory: MemoryPolicy,
+    /// What it is run with when it is loaded, after the smallest inputs that it takes.
+    #[serde(default)]
+    pub warm_up: Vec<WarmUp>,
+    /// What its inputs and outputs are said to be.
+    #[serde(skip)]
+    pub expects: Expectations,
+    /// What about it was not understood, or does nothing here, a line for each.
+    #[serde(skip)]
+    pub notes: Vec<String>,
+    /// The files that it was made from or refers to, beside `model.toml` and `config.pbtxt`.
+    #[serde(skip)]
+    pub reads: Vec<PathBuf>,
 }
 
 /// Times that hold for one model instead of those of the configuration.
@@ -105,153 +141,6 @@ pub struct MemoryPolicy {
     pub headroom: Option<u64>,
 }
 
-/// How a picture becomes the model's input.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImageInput {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Order of the colours.
-    #[serde(default)]
-    pub channels: Channels,
-    /// Order of the dimensions.
-    #[serde(default)]
-    pub layout: Layout,
-    /// Each 8-bit sample is multiplied with this first.
-    #[serde(default = "one_255th")]
-    pub scale: f32,
-    /// Then this is subtracted, one number per colour.
-    #[serde(default = "zeros")]
-    pub mean: [f32; 3],
-    /// Then it is divided by this, one number per colour.
-    #[serde(default = "ones")]
-    pub std: [f32; 3],
-}
-
-/// Order of the colours in a tensor made from a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Channels {
-    /// Red, green, blue.
-    #[default]
-    Rgb,
-    /// Blue, green, red.
-    Bgr,
-}
-
-/// Order of the dimensions in a tensor made from a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// Colour, row, column.
-    #[default]
-    Chw,
-    /// Row, column, colour.
-    Hwc,
-}
-
-fn one_255th() -> f32 {
-    1.0 / 255.0
-}
-
-fn zeros() -> [f32; 3] {
-    [0.0; 3]
-}
-
-fn ones() -> [f32; 3] {
-    [1.0; 3]
-}
-
-/// Times and sizes with units, as people write them.
-mod units {
-    use std::fmt::Display;
-
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer};
-
-    fn parse<'de, D, T, E: Display>(
-        deserializer: D,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-        example: &str,
-    ) -> Result<Option<T>, D::Error>
-    where
-        D: Deserializer<'de>,
-    {
-        let text = String::deserialize(deserializer)?;
-        parse(&text).map(Some).map_err(|error| {
-            D::Error::custom(format!(
-                "{text:?} is not understood ({error}); write it like {example:?}"
-            ))
-        })
-    }
-
-    pub(super) mod period {
-        use std::time::Duration;
-
-        use serde::{Deserializer, Serializer};
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<Duration>, D::Error> {
-            let positive = |text: &str| match humantime::parse_duration(text) {
-                Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
-                Ok(period) => Ok(period),
-                Err(error) => Err(error.to_string()),
-            };
-            super::parse(deserializer, positive, "1s 500ms")
-        }
-
-        pub(in super::super) fn serialize<S: Serializer>(
-            period: &Option<Duration>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match period {
-                Some(period) => serializer.collect_str(&humantime::format_duration(*period)),
-                None => serializer.serialize_none(),
-            }
-        }
-    }
-
-    /// A period that may be nothing.
-    pub(super) mod wait {
-        use std::time::Duration;
-
-        use serde::Deserializer;
-
-        pub(in super::super) use super::period::serialize;
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<Duration>, D::Error> {
-            super::parse(deserializer, humantime::parse_duration, "2ms")
-        }
-    }
-
-    pub(super) mod size {
-        use bytesize::ByteSize;
-        use serde::{Deserializer, Serializer};
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<u64>, D::Error> {
-            let bytes = |text: &str| text.parse::<ByteSize>().map(|size| size.as_u64());
-            super::parse(deserializer, bytes, "512MiB")
-        }
-
-        pub(in super::super) fn serialize<S: Serializer>(
-            size: &Option<u64>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match size {
-                Some(size) => serializer.collect_str(&ByteSize(*size)),
-                None => serializer.serialize_none(),
-            }
-        }
-    }
-}
-
 // === impl Description ===
 
 impl Description {
@@ -283,6 +172,12 @@ impl Description {
         }
         if self.spares.is_some_and(|spares| spares > 16) {
             return Some("spares must be 0 to 16".to_owned());
+        }
+        if !self.labels.is_empty() && self.labels_file.is_some() {
+            return Some("labels and labels_file say the same: keep one of them".to_owned());
+        }
+        if let Some(empty) = self.warm_up.iter().position(|one| one.inputs.is_empty()) {
+            return Some(format!("warm_up[{empty}] has no inputs"));
         }
         if let Some(problem) = self.versions.problem() {
             return Some(problem);

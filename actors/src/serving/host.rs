@@ -6,11 +6,14 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use impetus_supervision::ProcessLost;
 use thiserror::Error;
+
+use super::description::Isolation;
 
 mod platform;
 mod process;
@@ -52,6 +55,17 @@ pub trait WorkerHost: Send + Sync + std::fmt::Debug {
     fn isolates(&self) -> bool;
 }
 
+/// Every place where workers can be started.
+#[derive(Debug, Clone)]
+pub struct Hosts {
+    /// Starts workers as processes.
+    pub process: Arc<dyn WorkerHost>,
+    /// Starts workers as threads.
+    pub thread: Arc<dyn WorkerHost>,
+    /// Where those run of which nothing else is said.
+    pub usual: Isolation,
+}
+
 /// A worker that runs somewhere, and the server's end of its socket.
 ///
 /// Dropping it ends the worker: the socket closes, and a process is killed and reaped.
@@ -71,6 +85,25 @@ enum Life {
 /// What remains of a worker for those who do not own it: enough to end it, nothing else.
 #[derive(Debug, Clone)]
 pub(super) struct Leash(Option<process::ProcessLeash>);
+
+// === impl Hosts ===
+
+impl Hosts {
+    /// Returns what starts workers of this kind.
+    #[must_use]
+    pub fn of(&self, isolation: Isolation) -> &Arc<dyn WorkerHost> {
+        match isolation {
+            Isolation::Process => &self.process,
+            Isolation::Thread => &self.thread,
+        }
+    }
+
+    /// Returns what starts workers of which nothing else is said.
+    #[must_use]
+    pub fn usual(&self) -> &Arc<dyn WorkerHost> {
+        self.of(self.usual)
+    }
+}
 
 // === impl HostedWorker ===
 

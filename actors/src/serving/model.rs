@@ -28,6 +28,7 @@ use crate::outcomes::Outcomes;
 use crate::sources::folder::{Fingerprint, Wanted};
 
 mod admission;
+mod announcement;
 mod answers;
 mod figures;
 mod limits;
@@ -379,10 +380,14 @@ impl ServedModel {
     /// Reports that a worker has loaded the model, `took` after its start; a worker that was
     /// loaded ahead took no time that anybody could wait for.
     pub(super) fn loaded(&self, loaded: &Loaded, took: Option<Duration>) {
-        let budget = self.limits.budget.learn(loaded, self.limits.max_batch);
+        let signature = Signature::of(loaded, &self.spec.description);
+        let max_rows = match signature.batches {
+            true => self.limits.max_batch,
+            false => 1,
+        };
+        let budget = self.limits.budget.learn(loaded, max_rows);
         self.run_budget.store(micros(budget), Ordering::Relaxed);
-        self.signature
-            .store(Some(Arc::new(Signature::from(loaded))));
+        self.signature.store(Some(Arc::new(signature)));
         self.queue.follow(&self.batching());
         let mut life = self.life();
         life.served = true;

@@ -75,6 +75,8 @@ pub(crate) enum OpenError {
     Engine(EngineError),
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
+    #[error("{0}")]
+    Mismatch(String),
     #[error("no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
 }
@@ -128,7 +130,7 @@ impl Opening<'_> {
             what: "load the model",
             error: error.into(),
         })?;
-        let worker = self.shop.host.spawn(HELLO_WITHIN).await;
+        let worker = self.host().spawn(HELLO_WITHIN).await;
         let worker = worker.map_err(|error| Failed {
             worker: None,
             what: "start a worker",
@@ -173,10 +175,18 @@ impl Opening<'_> {
         let loaded = within(warm_up_within, warmed_up(&mut receiver))
             .await
             .map_err(|error| ("warm the model up", error))?;
+        if let Some(mismatch) = self.model.spec().description.expects.mismatch(&loaded) {
+            return Err(("load the model", OpenError::Mismatch(mismatch)));
+        }
         let memory = self
             .limit_memory(worker, claim)
             .map_err(|error| ("load the model", error.into()))?;
         Ok((sender, receiver, loaded, memory))
+    }
+
+    /// Returns what starts the workers of this model.
+    fn host(&self) -> &dyn WorkerHost {
+        &**self.shop.hosts.of(self.model.limits().isolation)
     }
 
     fn link(
@@ -193,6 +203,7 @@ impl Opening<'_> {
 
     async fn read_model(&self, sender: &Sender, receiver: &mut Receiver) -> Result<(), OpenError> {
         let (spec, settings) = (self.model.spec(), &self.shop.settings);
+        let samples = spec.description.warm_up.iter().enumerate();
         sender
             .send(&ToWorker::Load(LoadSpec {
                 model: spec.name.clone(),
@@ -200,6 +211,7 @@ impl Opening<'_> {
                 path: spec.path.clone(),
                 intra_threads: self.model.limits().threads,
                 warm_up: true,
+                samples: samples.map(|(i, sample)| sample.sample(i)).collect(),
                 runtime: settings.runtime.clone(),
                 self_check_every: settings.self_check_every,
             }))
@@ -217,7 +229,7 @@ impl Opening<'_> {
     /// Claims what the worker may allocate before it has been measured; `None` where a worker has no
     /// memory of its own.
     fn claim_memory(&self) -> Result<Option<Claim>, NoRoom> {
-        if !self.shop.host.isolates() {
+        if !self.host().isolates() {
             return Ok(None);
         }
         let (spec, expected) = (self.model.spec(), self.model.last_base());

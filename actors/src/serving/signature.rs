@@ -6,6 +6,8 @@
 use impetus_engine::tensor::check_inputs;
 use impetus_engine::{Dim, EngineError, Loaded, Tensor, TensorSpec, TensorView};
 
+use super::description::Description;
+
 /// The inputs and outputs of a loaded model.
 #[derive(Debug, Clone)]
 pub struct Signature {
@@ -19,17 +21,18 @@ pub struct Signature {
 
 // === impl Signature ===
 
-impl From<&Loaded> for Signature {
-    fn from(loaded: &Loaded) -> Self {
+impl Signature {
+    /// Returns what a loaded model expects. Its requests are stacked where the graph allows it and
+    /// the description does not say that its rows belong together.
+    #[must_use]
+    pub fn of(loaded: &Loaded, description: &Description) -> Self {
         Self {
             inputs: loaded.inputs.clone(),
             outputs: loaded.outputs.clone(),
-            batches: loaded.max_batch_free,
+            batches: loaded.max_batch_free && description.stackable != Some(false),
         }
     }
-}
 
-impl Signature {
     /// Checks the inputs of a request and returns how many rows it has along the batch dimension
     /// (1 for a model that does not batch).
     ///

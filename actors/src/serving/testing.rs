@@ -8,6 +8,7 @@ use impetus_supervision::{Clock, Healing, SystemClock};
 use tokio::sync::oneshot;
 
 use super::budget::BudgetRule;
+use super::description::Isolation;
 use super::quarantine::{Quarantine, QuarantineSettings};
 use super::queue::Taker;
 use super::{
@@ -43,6 +44,7 @@ pub(crate) fn limits() -> ServingLimits {
         workers: 1,
         threads: 1,
         spares: 0,
+        isolation: Isolation::Process,
         queue: 64,
         max_batch: 4,
         batching: BatchDefaults::default(),
@@ -103,6 +105,7 @@ pub(crate) fn loaded() -> Loaded {
         load_micros: 1,
         warm_up_micros: 1,
         warm_up_skipped: None,
+        sample_runs: Vec::new(),
         max_batch_free: true,
         runtime: RuntimeInfo {
             name: "none".to_owned(),

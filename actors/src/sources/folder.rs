@@ -21,11 +21,6 @@ use crate::serving::description::Description;
 
 pub use fingerprint::Fingerprint;
 
-/// The file that makes a folder a model.
-pub const MODEL_FILE: &str = "model.onnx";
-/// The optional description beside it.
-pub const DESCRIPTION_FILE: &str = "model.toml";
-
 /// The version of a model whose folder names none and whose description neither.
 const ONLY_VERSION: &str = "1";
 
@@ -95,26 +90,37 @@ pub fn scan(dir: &Path) -> Result<Vec<Found>, ScanError> {
 }
 
 fn look_into(name: &str, folder: &Path) -> Option<Found> {
-    let versions = find_versions(folder);
-    if versions.is_empty() {
-        return None;
-    }
-    let (description, problem) = match read_description(name, &folder.join(DESCRIPTION_FILE)) {
+    let (description, problem) = match super::describe(name, folder) {
         Ok(description) => (description, None),
         Err(problem) => (Description::default(), Some(problem)),
     };
+    let mut versions = find_versions(folder, description.file_name());
+    if versions.is_empty() && problem.is_some() {
+        // Nobody knows what its file is called: the problem is what there is to see.
+        versions.push(FoundVersion {
+            number: None,
+            file: folder.join(description.file_name()),
+        });
+    }
+    if versions.is_empty() {
+        return None;
+    }
+    let mut shared = Fingerprint::of_folder(folder);
+    for file in &description.reads {
+        shared.add_file(file);
+    }
     Some(Found {
         name: name.to_owned(),
         description,
         problem,
-        shared: Fingerprint::of_folder(folder),
+        shared,
         versions,
     })
 }
 
 /// Returns the versions of a model, the lowest first. A file beside the versions is the model.
-fn find_versions(folder: &Path) -> Vec<FoundVersion> {
-    let plain = folder.join(MODEL_FILE);
+fn find_versions(folder: &Path, file_name: &str) -> Vec<FoundVersion> {
+    let plain = folder.join(file_name);
     if plain.is_file() {
         return vec![FoundVersion {
             number: None,
@@ -125,7 +131,7 @@ fn find_versions(folder: &Path) -> Vec<FoundVersion> {
     let mut versions: Vec<FoundVersion> = entries
         .filter_map(|entry| {
             let number: u64 = entry.file_name().to_str()?.parse().ok()?;
-            let file = entry.path().join(MODEL_FILE);
+            let file = entry.path().join(file_name);
             file.is_file().then_some(FoundVersion {
                 number: Some(number),
                 file,
@@ -134,26 +140,6 @@ fn find_versions(folder: &Path) -> Vec<FoundVersion> {
         .collect();
     versions.sort_by_key(|version| version.number);
     versions
-}
-
-fn read_description(name: &str, file: &Path) -> Result<Description, String> {
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Description::default()),
-        Err(error) => return Err(format!("{} cannot be read: {error}", file.display())),
-    };
-    let description: Description = toml::from_str(&text)
-        .map_err(|error| format!("{} is not understood: {}", file.display(), error.message()))?;
-    if let Some(problem) = description.problem() {
-        return Err(format!("{} cannot hold: {problem}", file.display()));
-    }
-    match &description.name {
-        Some(other) if other != name => Err(format!(
-            "{} says name = {other:?}, but its folder is {name:?}: make them the same",
-            file.display()
-        )),
-        _ => Ok(description),
-    }
 }
 
 // === impl Found ===
@@ -238,9 +224,11 @@ impl Wanted {
     #[must_use]
     pub fn not_there(name: &str, dir: &Path) -> Self {
         let folder = dir.join(name);
+        let description = Description::default();
+        let file = description.file_name();
         Self {
             problem: Some(format!(
-                "it is to be loaded, but {} holds neither {MODEL_FILE} nor <version>/{MODEL_FILE}",
+                "it is to be loaded, but {} holds neither {file} nor <version>/{file}",
                 folder.display()
             )),
             spec: ModelSpec {
@@ -248,9 +236,9 @@ impl Wanted {
                 version: ONLY_VERSION.to_owned(),
                 versioned: false,
                 load: 1,
-                path: folder.join(MODEL_FILE),
+                path: folder.join(file),
                 bytes: 0,
-                description: Description::default(),
+                description,
             },
             fingerprint: Fingerprint::default(),
         }

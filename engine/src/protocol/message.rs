@@ -10,7 +10,7 @@ use crate::runtime::{LoadSpec, Loaded, RuntimeInfo};
 use crate::tensor::DType;
 
 /// What the server tells a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToWorker {
     /// The first message.
     Hello {

@@ -128,7 +128,8 @@ impl TensorSpec {
             .collect()
     }
 
-    fn shape_text(&self) -> String {
+    /// Returns the shape in words, free dimensions by name or as `?`.
+    pub fn shape_text(&self) -> String {
         let dims: Vec<String> = self.shape.iter().map(Dim::to_string).collect();
         format!("[{}]", dims.join(", "))
     }

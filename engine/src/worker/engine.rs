@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use super::WorkerExit;
 use super::interrupts::Interrupts;
 use super::outputs::{Placer, SharedMemory};
-use super::sample::{Checked, Sample};
+use super::sample::{Checked, Sample, inputs_of};
 use crate::arena::{ArenaLayout, Mapping};
 use crate::error::EngineError;
 use crate::protocol::{FromWorker, Place, ProtocolError, Run, Terms, WireTensor, frame};
-use crate::runtime::{LoadSpec, Loaded, Model, Runtime, RuntimeInfo};
+use crate::runtime::{LoadSpec, Loaded, Model, Runtime, RuntimeInfo, WarmUpRun, WarmUpSample};
 use crate::tensor::{TensorSpec, TensorView, check_inputs};
 use crate::wire::Outbox;
 
@@ -40,6 +40,18 @@ struct LoadedModel {
     self_checks: u64,
     /// When the model last did something.
     active: Instant,
+}
+
+/// What has come of a model's first runs.
+#[derive(Default)]
+struct FirstRuns {
+    /// The one that is repeated to see whether the model still does what it did.
+    sample: Option<Sample>,
+    /// How long the smallest one took.
+    micros: u64,
+    /// Why there is none.
+    skipped: Option<String>,
+    stated: Vec<WarmUpRun>,
 }
 
 // === impl Engine ===
@@ -169,45 +181,50 @@ impl Engine {
         })
     }
 
-    /// Runs the sample for the first time; returns what to tell the server about the model.
-    pub(super) fn warm_up(&mut self, spec: &LoadSpec, opened: Opened) -> Loaded {
+    /// Runs the samples for the first time; returns what to tell the server about the model.
+    ///
+    /// Fails if one that is stated cannot be run.
+    pub(super) fn warm_up(
+        &mut self,
+        spec: &LoadSpec,
+        opened: Opened,
+    ) -> Result<Loaded, EngineError> {
         let Opened {
             mut model,
             runtime,
             load_micros,
         } = opened;
         self.interrupts.set(model.interrupt());
-        let started = Instant::now();
-        let sample = if spec.warm_up {
-            Sample::take(&mut *model)
-        } else {
-            Err("switched off".to_owned())
-        };
-        let warm_up_micros = sample.as_ref().map_or(0, |_| micros_since(started));
-        let (sample, warm_up_skipped) = match sample {
-            Ok(sample) => (Some(sample), None),
-            Err(reason) => (None, Some(reason)),
-        };
         let inputs = model.inputs().to_vec();
         let outputs = model.outputs().to_vec();
         let max_batch_free =
             !inputs.is_empty() && inputs.iter().chain(&outputs).all(TensorSpec::is_batchable);
+        let mut runs = FirstRuns::default();
+        if spec.warm_up {
+            runs.smallest(&mut *model);
+            for sample in &spec.samples {
+                runs.stated(&mut *model, sample, max_batch_free)?;
+            }
+        } else {
+            runs.skipped = Some("switched off".to_owned());
+        }
         self.model = Some(LoadedModel {
             model,
-            sample,
+            sample: runs.sample,
             self_check_every: spec.self_check_every,
             self_checks: 0,
             active: Instant::now(),
         });
-        Loaded {
+        Ok(Loaded {
             inputs,
             outputs,
             load_micros,
-            warm_up_micros,
-            warm_up_skipped,
+            warm_up_micros: runs.micros,
+            warm_up_skipped: runs.skipped,
+            sample_runs: runs.stated,
             max_batch_free,
             runtime,
-        }
+        })
     }
 }
 
@@ -239,6 +256,45 @@ impl LoadedModel {
             }
         }
         self.active = Instant::now();
+        Ok(())
+    }
+}
+
+// === impl FirstRuns ===
+
+impl FirstRuns {
+    /// Runs the model on the smallest inputs that can be made up for it.
+    fn smallest(&mut self, model: &mut dyn Model) {
+        let started = Instant::now();
+        match Sample::take(model) {
+            Ok(sample) => {
+                self.micros = micros_since(started);
+                self.sample = Some(sample);
+            }
+            Err(reason) => self.skipped = Some(reason),
+        }
+    }
+
+    /// Runs the model on inputs that somebody has stated.
+    fn stated(
+        &mut self,
+        model: &mut dyn Model,
+        sample: &WarmUpSample,
+        stacks: bool,
+    ) -> Result<(), EngineError> {
+        let inputs = inputs_of(model.inputs(), sample)?;
+        let rows = inputs.first().and_then(|input| input.shape().first());
+        let rows = rows.filter(|_| stacks).map_or(1, |rows| (*rows).max(1));
+        let started = Instant::now();
+        let run = Sample::of(model, inputs);
+        let micros = micros_since(started);
+        let taken = run.map_err(|error| EngineError::sample(&sample.key, error))?;
+        self.stated.push(WarmUpRun { rows, micros });
+        // What somebody has stated is a valid input where none could be made up.
+        if self.sample.is_none() {
+            self.sample = Some(taken);
+            self.skipped = None;
+        }
         Ok(())
     }
 }

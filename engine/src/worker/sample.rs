@@ -9,16 +9,23 @@
 //! repetition has matched, any difference is a fault.
 //!
 //! Numbers that happen to be invalid inputs (an index out of range) make the sample fail. That
-//! says nothing about the model, so it is no error: there is just no sample.
+//! says nothing about the model, so it is no error: there is just no sample, unless somebody has
+//! [stated](stated) one.
+
+mod fill;
+mod stated;
 
 use crate::error::EngineError;
 use crate::runtime::Model;
-use crate::tensor::{DType, Tensor, TensorSpec, TensorView, byte_len, elements, encode_strings};
+use crate::tensor::{DType, Tensor, TensorSpec, TensorView, byte_len, elements};
 
-/// Inputs beyond this many bytes are not made up.
+pub(super) use stated::inputs_of;
+
+/// Inputs beyond this many bytes are not made up unasked.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Inputs beyond this many bytes are not made up at all.
+const MAX_STATED_BYTES: usize = 1024 * 1024 * 1024;
 
-const SEED: u64 = 0x1317_e705;
 const RELATIVE_TOLERANCE: f64 = 1e-3;
 const ABSOLUTE_TOLERANCE: f64 = 1e-5;
 
@@ -59,7 +66,12 @@ impl Sample {
             .iter()
             .map(synthetic)
             .collect::<Result<Vec<Tensor>, String>>()?;
-        let expected = outputs(model, &inputs).map_err(|error| error.to_string())?;
+        Self::of(model, inputs).map_err(|error| error.to_string())
+    }
+
+    /// Runs a model on these inputs and keeps what comes of it.
+    pub(super) fn of(model: &mut dyn Model, inputs: Vec<Tensor>) -> Result<Self, EngineError> {
+        let expected = outputs(model, &inputs)?;
         Ok(Self {
             inputs,
             expected,
@@ -105,47 +117,8 @@ fn synthetic(spec: &TensorSpec) -> Result<Tensor, String> {
     if bytes.unwrap_or(count) > MAX_BYTES {
         return Err(format!("input {} is too large to be made up", spec.name));
     }
-    let data = synthetic_data(spec.dtype, count).map_err(|error| error.to_string())?;
+    let data = fill::random(spec.dtype, count).map_err(|error| error.to_string())?;
     Tensor::try_new(&spec.name, spec.dtype, shape, data).map_err(|error| error.to_string())
-}
-
-/// Small numbers: fractions of 1 for floating point, 0 and 1 where they may be indices.
-fn synthetic_data(dtype: DType, count: usize) -> Result<Vec<u8>, crate::tensor::TensorError> {
-    let bits = (0..count as u64).map(|index| mix(SEED.wrapping_add(index)));
-    Ok(match dtype {
-        DType::Bool | DType::U8 | DType::I8 => integers(bits, 1),
-        DType::U16 | DType::I16 => integers(bits, 2),
-        DType::U32 | DType::I32 => integers(bits, 4),
-        DType::U64 | DType::I64 => integers(bits, 8),
-        DType::F16 => pick(bits, [0x0000, 0x3400, 0x3800, 0x3c00]),
-        DType::BF16 => pick(bits, [0x0000, 0x3e80, 0x3f00, 0x3f80]),
-        DType::F32 => bits
-            .flat_map(|bits| ((bits >> 40) as f32 / (1u64 << 24) as f32).to_le_bytes())
-            .collect(),
-        DType::F64 => bits
-            .flat_map(|bits| ((bits >> 11) as f64 / (1u64 << 53) as f64).to_le_bytes())
-            .collect(),
-        DType::Bytes => encode_strings(std::iter::repeat_n(b"sample".as_slice(), count))?,
-    })
-}
-
-fn integers(bits: impl Iterator<Item = u64>, size: usize) -> Vec<u8> {
-    bits.flat_map(|bits| (bits & 1).to_le_bytes().into_iter().take(size))
-        .collect()
-}
-
-/// Halves of 0, ¼, ½ and 1.
-fn pick(bits: impl Iterator<Item = u64>, values: [u16; 4]) -> Vec<u8> {
-    bits.flat_map(|bits| values[(bits & 3) as usize].to_le_bytes())
-        .collect()
-}
-
-/// The finalizer of SplitMix64: neighbouring numbers give unrelated ones.
-fn mix(value: u64) -> u64 {
-    let value = value.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 fn compare(expected: &[Tensor], got: &[Tensor]) -> Result<(), String> {

@@ -139,8 +139,13 @@ impl Service<'_> {
                 Err(error) => return self.say(&FromWorker::LoadFailed(error)),
             };
             self.say(&FromWorker::Warming)?;
-            let loaded = FromWorker::Loaded(self.engine.warm_up(spec, opened));
-            self.say_loaded(spec, &loaded)?;
+            match self.engine.warm_up(spec, opened) {
+                Ok(loaded) => self.say_loaded(spec, &FromWorker::Loaded(loaded))?,
+                Err(error) => {
+                    self.engine.unload();
+                    self.say(&FromWorker::LoadFailed(error))?;
+                }
+            }
         }
         Ok(())
     }

@@ -11,5 +11,6 @@ mod faults;
 mod lies;
 mod loading;
 mod running;
+mod samples;
 #[cfg(target_os = "linux")]
 mod slots;

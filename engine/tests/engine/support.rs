@@ -72,6 +72,7 @@ impl Worker {
             path,
             intra_threads: 1,
             warm_up: true,
+            samples: Vec::new(),
             runtime: library(),
             self_check_every: Duration::from_secs(3600),
         }

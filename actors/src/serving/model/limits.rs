@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::batching::BatchDefaults;
 use super::super::budget::BudgetRule;
-use super::super::description::Description;
+use super::super::description::{Description, Isolation};
 
 /// The bounds of the serving path.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct ServingLimits {
     pub in_flight: usize,
     /// Workers beyond those that serve, loaded and warm, one of which takes over at once.
     pub spares: usize,
+    /// Where its workers run.
+    pub isolation: Isolation,
     /// Workers that a request may lose by their own doing before it is answered with an error.
     pub retries: u32,
     /// Workers that it may lose otherwise, killed by somebody else, before it is answered so.
@@ -46,6 +48,7 @@ impl ServingLimits {
         self.spares = description.spares.unwrap_or(self.spares);
         self.queue = description.batching.queue.unwrap_or(self.queue);
         self.max_batch = description.batching.max_rows.unwrap_or(self.max_batch);
+        self.isolation = description.isolation.unwrap_or(self.isolation);
         self.budget.fixed = description.budgets.run.or(self.budget.fixed);
         self
     }

@@ -8,7 +8,7 @@ use impetus_supervision::{ActorId, Clock};
 use tracing::info;
 
 use super::super::Catalog;
-use super::super::host::WorkerHost;
+use super::super::host::Hosts;
 use super::super::memory::{MemoryGuard, OutOfMemory};
 use super::super::model::ServedModel;
 use super::super::opening::{HELLO_WITHIN, REAP_WITHIN};
@@ -35,7 +35,7 @@ pub struct WorkerSettings {
 /// What all workers' actors work with.
 pub struct Workshop {
     /// Where workers are started.
-    pub host: Arc<dyn WorkerHost>,
+    pub hosts: Hosts,
     /// The table of models, which is told of the runtime.
     pub catalog: Arc<Catalog>,
     /// What workers are started with.
@@ -88,7 +88,7 @@ impl Workshop {
 impl std::fmt::Debug for Workshop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Workshop")
-            .field("host", &self.host)
+            .field("hosts", &self.hosts)
             .field("settings", &self.settings)
             .field("memory", &self.memory)
             .finish_non_exhaustive()

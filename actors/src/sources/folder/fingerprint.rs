@@ -33,20 +33,27 @@ impl Fingerprint {
             .take(MOST_FILES)
             .map(|entry| entry.path())
             .filter(|path| matters(path))
-            .filter_map(|path| {
-                // Follows links: a mounted volume changes what they lead to.
-                let meta = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
-                Some((path, meta.len(), meta.modified().ok()))
-            })
+            .filter_map(identity)
             .collect();
         files.sort();
         self.files.extend(files);
+    }
+
+    /// Adds a file that is referred to, which may lie in a folder below.
+    pub(super) fn add_file(&mut self, file: &Path) {
+        self.files.extend(identity(file.to_owned()));
     }
 
     /// Adds what was said by hand.
     pub(super) fn add_text(&mut self, text: &str) {
         self.texts.push(text.to_owned());
     }
+}
+
+fn identity(path: PathBuf) -> Option<(PathBuf, u64, Option<SystemTime>)> {
+    // Follows links: a mounted volume changes what they lead to.
+    let meta = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+    Some((path, meta.len(), meta.modified().ok()))
 }
 
 fn matters(path: &Path) -> bool {

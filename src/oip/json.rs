@@ -1,0 +1,31 @@
+//! Requests and answers as JSON.
+//!
+//! A tensor of a million numbers is most of its request, so it is what the reading is made for:
+//! numbers go from the text straight into the little-endian bytes that the model reads, one pass,
+//! and are never held as a tree of values. The text around the tensors is read by the same
+//! [scanner](Scanner). Keys may come in any order: where a tensor's data come before its type and
+//! shape, their place in the text is remembered and they are read when both are known.
+//!
+//! **Invariant:** what is read is bounded by what was sent: no room is made for more elements than
+//! the text can hold, and nothing is nested deeper than [`DEEPEST`]. What cannot be read is refused
+//! with the tensor's name and the place in it.
+//!
+//! Not a number and the infinities, which JSON does not have, are read and written as Triton and
+//! Python do: `NaN`, `Infinity`, `-Infinity`.
+
+mod element;
+mod number;
+mod request;
+mod scanner;
+mod singles;
+mod skip;
+mod tensor;
+mod trouble;
+mod write;
+
+pub use number::Number;
+pub use request::{Data, Head, Input, read};
+pub use scanner::Scanner;
+pub use skip::DEEPEST;
+pub use trouble::Trouble;
+pub use write::{write_data, write_string};

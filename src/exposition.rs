@@ -18,6 +18,7 @@ mod descriptor;
 mod families;
 mod grpc;
 mod health;
+mod inferences;
 mod models;
 mod openmetrics;
 mod predlog;
@@ -51,6 +52,7 @@ static SUBJECTS: [&Subject; 9] = [
     &requests::SUBJECT,
     &grpc::SUBJECT,
     &models::SUBJECT,
+    &inferences::SUBJECT,
     &workers::SUBJECT,
     &actors::SUBJECT,
     &predlog::SUBJECT,
@@ -93,6 +95,7 @@ pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
     grpc::expose(state, &mut families);
     models::expose(state, &facts, &mut families);
     if state.role().infers() {
+        inferences::expose(state, &mut families);
         workers::expose(state, &facts, &mut families);
     }
     actors::expose(state, &mut families);

@@ -47,7 +47,7 @@ pub enum Format {
 }
 
 /// Every subject, in the order of the text.
-static SUBJECTS: [&Subject; 9] = [
+static SUBJECTS: [&Subject; 10] = [
     &health::SUBJECT,
     &requests::SUBJECT,
     &grpc::SUBJECT,

@@ -5,6 +5,7 @@
 
 mod admin;
 mod body;
+mod coding;
 mod connection;
 pub mod error;
 mod events;
@@ -14,13 +15,17 @@ mod local;
 pub mod measuring;
 mod metrics;
 mod models;
+mod parts;
 mod predict;
 mod predlog;
 mod request;
 mod sending;
 pub mod server;
 mod services;
+mod strenuous;
 mod traffic;
+mod v1;
+mod v2;
 
 use std::sync::{Arc, OnceLock};
 
@@ -95,6 +100,8 @@ pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
     if state.role().infers() {
         models::order_routes(config);
         predict::routes(config);
+        v2::routes(config);
+        v1::routes(config);
     }
     if state.predlog.is_some() {
         predlog::routes(config);

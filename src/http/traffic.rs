@@ -37,6 +37,14 @@ pub enum Endpoint {
     Stats,
     /// `GET /api/models/list`.
     Models,
+    /// `POST /v2/models/{model}/infer`.
+    Infer,
+    /// Anything else below `/v2`, but for its probes.
+    V2,
+    /// `POST /v1/models/{model}:predict`.
+    V1Predict,
+    /// `GET /v1/models`.
+    V1,
     /// `ModelInfer` over gRPC, or one request of `ModelStreamInfer`.
     GrpcInfer,
     /// Any other call of the inference service over gRPC.
@@ -145,12 +153,16 @@ impl Traffic {
 
 impl Endpoint {
     /// Every endpoint, in its order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Predict,
         Self::Log,
         Self::Predictions,
         Self::Stats,
         Self::Models,
+        Self::Infer,
+        Self::V2,
+        Self::V1Predict,
+        Self::V1,
         Self::GrpcInfer,
         Self::Grpc,
         Self::Other,
@@ -165,6 +177,10 @@ impl Endpoint {
             Self::Predictions => "predictions",
             Self::Stats => "stats",
             Self::Models => "models",
+            Self::Infer => "infer",
+            Self::V2 => "v2",
+            Self::V1Predict => "v1_predict",
+            Self::V1 => "v1",
             Self::GrpcInfer => "grpc_infer",
             Self::Grpc => "grpc",
             Self::Other => "other",
@@ -176,6 +192,8 @@ impl Endpoint {
     pub fn protocol(self) -> Option<Protocol> {
         match self {
             Self::Predict => Some(Protocol::Predict),
+            Self::Infer => Some(Protocol::V2Rest),
+            Self::V1Predict => Some(Protocol::V1Rest),
             Self::GrpcInfer => Some(Protocol::V2Grpc),
             _ => None,
         }
@@ -191,7 +209,9 @@ impl Endpoint {
     #[must_use]
     pub fn is_in(self, state: &AppState) -> bool {
         match self {
-            Self::Predict => state.role().infers(),
+            Self::Predict | Self::Infer | Self::V2 | Self::V1Predict | Self::V1 => {
+                state.role().infers()
+            }
             Self::GrpcInfer | Self::Grpc => state.role().infers() && state.config.grpc.port != 0,
             Self::Log | Self::Predictions | Self::Stats => state.predlog.is_some(),
             Self::Models | Self::Other => true,

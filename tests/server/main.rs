@@ -42,5 +42,6 @@ mod roles;
 mod rolling;
 mod seeds;
 mod starting;
+mod v2;
 mod verdict;
 mod versions;

@@ -17,6 +17,7 @@ mod actors;
 mod descriptor;
 mod families;
 mod health;
+mod inferences;
 mod models;
 mod openmetrics;
 mod predlog;
@@ -45,10 +46,11 @@ pub enum Format {
 }
 
 /// Every subject, in the order of the text.
-static SUBJECTS: [&Subject; 8] = [
+static SUBJECTS: [&Subject; 9] = [
     &health::SUBJECT,
     &requests::SUBJECT,
     &models::SUBJECT,
+    &inferences::SUBJECT,
     &workers::SUBJECT,
     &actors::SUBJECT,
     &predlog::SUBJECT,
@@ -90,6 +92,7 @@ pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
     requests::expose(state, &mut families);
     models::expose(state, &facts, &mut families);
     if state.role().infers() {
+        inferences::expose(state, &mut families);
         workers::expose(state, &facts, &mut families);
     }
     actors::expose(state, &mut families);

@@ -130,7 +130,7 @@ impl From<ServeError> for Refusal {
         let kind = match &error {
             ServeError::UnknownModel { .. } | ServeError::UnknownVersion { .. } => Kind::NotFound,
             ServeError::Quarantined { .. } => Kind::Quarantined,
-            ServeError::QueueFull { .. } => Kind::Exhausted,
+            ServeError::QueueFull { .. } | ServeError::Shed { .. } => Kind::Exhausted,
             ServeError::DeadlineExceeded { .. } => Kind::TimedOut,
             ServeError::Engine(EngineError::InputTooLarge { .. }) => Kind::TooLarge,
             other => match (other.fault(), other.is_retryable()) {

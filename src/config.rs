@@ -43,6 +43,8 @@ mod storage;
 mod units;
 mod validate;
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +84,7 @@ pub struct Config {
     pub log: LogConfig,
     /// The HTTP server on the main port.
     pub http: HttpConfig,
-    /// gRPC: `grpc.health.v1` Check and Watch.
+    /// gRPC: `inference.GRPCInferenceService`, `grpc.health.v1` and reflection.
     pub grpc: GrpcConfig,
     /// The health plane: when something counts as stale, failing, unready.
     pub health: HealthConfig,
@@ -146,6 +148,22 @@ impl Config {
     /// With every violation, each naming its keys.
     pub fn validate(&self) -> Result<(), Vec<Violation>> {
         validate::validate(self)
+    }
+
+    /// Returns the largest message over gRPC: its own limit, or else that of bodies.
+    pub fn grpc_max_message(&self) -> Bytes {
+        match self.grpc.max_message.get() {
+            0 => self.http.max_body,
+            _ => self.grpc.max_message,
+        }
+    }
+
+    /// Returns how long a call over gRPC may take: its own limit, or else that of requests.
+    pub fn grpc_request_timeout(&self) -> Duration {
+        match self.grpc.request_timeout.get() {
+            Duration::ZERO => self.http.request_timeout.get(),
+            own => own,
+        }
     }
 
     /// Returns the address of the health thread: its own, or else the server's.

@@ -16,6 +16,7 @@
 mod actors;
 mod descriptor;
 mod families;
+mod grpc;
 mod health;
 mod inferences;
 mod models;
@@ -46,9 +47,10 @@ pub enum Format {
 }
 
 /// Every subject, in the order of the text.
-static SUBJECTS: [&Subject; 9] = [
+static SUBJECTS: [&Subject; 10] = [
     &health::SUBJECT,
     &requests::SUBJECT,
+    &grpc::SUBJECT,
     &models::SUBJECT,
     &inferences::SUBJECT,
     &workers::SUBJECT,
@@ -90,6 +92,7 @@ pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
     let mut families = Families::new(format);
     health::expose(state, &facts, &mut families);
     requests::expose(state, &mut families);
+    grpc::expose(state, &mut families);
     models::expose(state, &facts, &mut families);
     if state.role().infers() {
         inferences::expose(state, &mut families);

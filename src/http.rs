@@ -5,6 +5,7 @@
 
 mod admin;
 mod body;
+mod coding;
 mod connection;
 pub mod error;
 mod events;
@@ -14,13 +15,17 @@ mod local;
 pub mod measuring;
 mod metrics;
 mod models;
+mod parts;
 mod predict;
 mod predlog;
 mod request;
 mod sending;
 pub mod server;
 mod services;
+mod strenuous;
 mod traffic;
+mod v1;
+mod v2;
 
 use std::sync::{Arc, OnceLock};
 
@@ -36,7 +41,10 @@ use crate::config::{Config, Role};
 use crate::data_disk::DataDisk;
 use crate::health::{HealthPlane, Lifecycle};
 
-pub use traffic::{Closed, Endpoint, InFlight, Traffic};
+pub(crate) use connection::find_half_open;
+pub(crate) use local::PASSED_ON;
+pub(crate) use request::is_well_formed_id;
+pub use traffic::{Closed, Endpoint, InFlight, Port, Traffic};
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -92,6 +100,8 @@ pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
     if state.role().infers() {
         models::order_routes(config);
         predict::routes(config);
+        v2::routes(config);
+        v1::routes(config);
     }
     if state.predlog.is_some() {
         predlog::routes(config);

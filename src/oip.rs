@@ -6,7 +6,7 @@
 //! What is REST's alone is its notation, in [`json`] and [`binary`].
 //!
 //! **Invariant:** nothing here knows a status code, and nothing here waits but [`infer()`], which
-//! waits for the model.
+//! waits for the model, and [`order::given`], which waits for its folder.
 
 mod answer;
 pub mod binary;
@@ -16,6 +16,7 @@ pub mod describe;
 pub mod half;
 mod infer;
 pub mod json;
+pub mod order;
 mod refusal;
 mod request;
 

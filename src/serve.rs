@@ -27,6 +27,7 @@ use crate::cli::{self, ServeArgs};
 use crate::config::{Config, LoadArgs, Loaded, process_environment};
 use crate::data_disk::DataDisk;
 use crate::exit::Exit;
+use crate::grpc::GrpcServer;
 use crate::health::HealthPlane;
 use crate::health::thread::{HealthThread, listen};
 use crate::http::{AppState, server};
@@ -51,6 +52,7 @@ struct Server {
     recorder: Arc<Recorder>,
     standing: Standing,
     main: TcpListener,
+    grpc: Option<GrpcServer>,
     threads: Threads,
 }
 
@@ -124,15 +126,15 @@ fn start(began: Instant, loaded: Loaded) -> anyhow::Result<Server> {
     start_health(&config, &state, sockets.health, &recorder)?;
     let (standing, bell) = watch(&config, &state, &recorder).start()?;
     let tree = parts.start(&mut state, bell)?;
-    if let Some(listener) = sockets.grpc {
-        crate::grpc::start(Arc::clone(&state.plane), listener)?;
-    }
+    let start_grpc = |listener| crate::grpc::start(&state, listener, threads.http);
+    let grpc = sockets.grpc.map(start_grpc).transpose()?;
     Ok(Server {
         state,
         tree,
         recorder,
         standing,
         main: sockets.main,
+        grpc,
         threads,
     })
 }
@@ -177,6 +179,7 @@ fn run(server: Server, mut signals: Signals) -> Exit {
         let ending = ending::Ending {
             state: server.state,
             tree: Box::leak(Box::new(server.tree)),
+            grpc: Box::leak(Box::new(server.grpc)),
             recorder: server.recorder,
             standing: server.standing,
         };

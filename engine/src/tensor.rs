@@ -15,6 +15,8 @@ mod dtype;
 mod spec;
 mod strings;
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -25,7 +27,8 @@ pub use strings::{encode_strings, split_strings};
 // The bytes are handed to native code as they are.
 const _: () = assert!(cfg!(target_endian = "little"), "tensors are little-endian");
 
-/// A named tensor that owns its data.
+/// A named tensor that owns its data, or shares a larger block with others: what came in as one
+/// message is not taken apart by copying it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
     name: String,
@@ -148,6 +151,34 @@ impl Tensor {
     /// Returns the elements and gives up the tensor.
     pub fn into_data(self) -> Bytes {
         self.data
+    }
+
+    /// Returns the rows of that range along the outermost dimension; they share this one's memory.
+    ///
+    /// Fails if there are not so many.
+    pub fn rows(&self, rows: Range<usize>) -> Result<Self, TensorError> {
+        let mut shape = self.shape.clone();
+        let total = shape.first().copied().unwrap_or(1);
+        if let Some(first) = shape.first_mut() {
+            *first = rows.len();
+        }
+        let place = match self.dtype.size() {
+            Some(_) => {
+                let row = self.data.len() / total.max(1);
+                rows.start.saturating_mul(row)..rows.end.saturating_mul(row)
+            }
+            None => {
+                let row = elements(&self.shape)? / total.max(1);
+                strings::place(&self.data, rows.start * row..rows.end * row)
+            }
+        };
+        let fits = place.start <= place.end && place.end <= self.data.len();
+        let data = if fits {
+            self.data.slice(place)
+        } else {
+            Bytes::new()
+        };
+        Self::try_new(self.name.as_str(), self.dtype, shape, data)
     }
 
     /// Returns the tensor as a borrowed view.
@@ -306,6 +337,26 @@ mod tests {
     fn a_scalar_has_one_element() {
         let tensor = Tensor::from_f32("x", vec![], &[1.5]).unwrap();
         assert_eq!(tensor.to_f32().unwrap(), [1.5]);
+    }
+
+    #[test]
+    fn rows_share_the_memory_of_the_whole_and_keep_its_type() {
+        let whole = Tensor::from_f32("x", vec![3, 2], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        let part = whole.rows(1..3).unwrap();
+        assert_eq!((part.name(), part.shape()), ("x", [2, 2].as_slice()));
+        assert_eq!(part.to_f32().unwrap(), [2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(part.data().as_ptr(), whole.data()[8..].as_ptr());
+        assert!(whole.rows(1..1).unwrap().data().is_empty());
+        assert!(whole.rows(2..4).is_err());
+    }
+
+    #[test]
+    fn rows_of_strings_are_cut_between_them() {
+        let block = encode_strings([b"a".as_slice(), b"", b"longer", b"b"]).unwrap();
+        let whole = Tensor::try_new("s", DType::Bytes, vec![2, 2], block).unwrap();
+        let part = whole.rows(1..2).unwrap();
+        assert!(split_strings(part.data()).eq([b"longer".as_slice(), b"b"]));
+        assert!(whole.rows(1..3).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The listening side: HTTP, and gRPC for health checks.
+//! The listening side: HTTP and gRPC.
 //!
 //! Every number here bounds what a stranger can make the server hold: sockets,
 //! bytes, time. None of them may be switched off.
@@ -50,12 +50,38 @@ pub struct HttpConfig {
     pub backlog: u32,
 }
 
-/// gRPC: `grpc.health.v1` Check and Watch.
+/// gRPC: `inference.GRPCInferenceService`, `grpc.health.v1` and reflection. It has as many threads as there are request workers, and the limits of `[http]` on slow clients hold here as well.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GrpcConfig {
     /// Port for gRPC. 0 = none.
     pub port: u16,
+    /// Largest message, compressed or not. A larger one is refused with RESOURCE_EXHAUSTED. 0 = as `http.max_body`.
+    #[schemars(extend("x-max" = "2GiB"))]
+    pub max_message: Bytes,
+    /// Longest time for a call, or for one request of a stream, to be answered; a client's own deadline may be shorter. 0 = as `http.request_timeout`.
+    pub request_timeout: Period,
+    /// Most connections open at one time. A few more are let in for probes alone, and then none.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: usize,
+    /// Most calls under way on one connection. A client keeps further ones back until there is room.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_concurrent_streams: u32,
+    /// How often a client is asked whether it is there.
+    #[schemars(extend("x-min" = "1s"))]
+    pub keepalive_interval: Period,
+    /// How long a client that was asked may be silent. Then its connection is closed.
+    #[schemars(extend("x-min" = "1s"))]
+    pub keepalive_timeout: Period,
+    /// How long a connection without a call is kept open; then its client is told to open another one when it needs one.
+    #[schemars(extend("x-min" = "1s"))]
+    pub idle_timeout: Period,
+    /// Most requests of one ModelStreamInfer stream that are worked on at a time. Further ones wait on the stream.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub stream_in_flight: usize,
+    /// How long a ModelStreamInfer stream may be silent. Then it is ended.
+    #[schemars(extend("x-min" = "1s"))]
+    pub stream_idle_timeout: Period,
 }
 
 // === impl HttpConfig ===
@@ -93,6 +119,17 @@ impl Default for HttpConfig {
 
 impl Default for GrpcConfig {
     fn default() -> Self {
-        Self { port: 9000 }
+        Self {
+            port: 9000,
+            max_message: Bytes::mib(0),
+            request_timeout: Period::secs(0),
+            max_connections: 1024,
+            max_concurrent_streams: 256,
+            keepalive_interval: Period::secs(30),
+            keepalive_timeout: Period::secs(20),
+            idle_timeout: Period::secs(300),
+            stream_in_flight: 32,
+            stream_idle_timeout: Period::secs(3600),
+        }
     }
 }

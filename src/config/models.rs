@@ -36,7 +36,7 @@ pub struct ModelsConfig {
     /// Threads with which one worker computes one batch. More of them shorten a single long request; more workers serve more requests. 0 = its share of the cores that the CPU quota allows, at least 1.
     #[schemars(range(max = 256))]
     pub threads: usize,
-    /// What a worker is. `process` survives a crash of the runtime; `thread` is for comparison and takes the server down with it.
+    /// What a worker is. `process` survives a crash of the runtime; `thread` is for comparison and takes the server down with it. A model may say otherwise (`isolation` in its `model.toml`).
     pub isolation: Isolation,
     /// Requests that may wait per model.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -63,7 +63,7 @@ pub struct ModelsConfig {
     /// Longest time for the first run of a model that has been read.
     #[schemars(extend("x-min" = "1ms"))]
     pub warm_up_timeout: Period,
-    /// Longest time for one run, the execution budget. A worker that takes longer is killed and its requests are run again. 0 = learned from the warm-up: twenty times its first run for each row of the largest batch, between the floor and the ceiling; the ceiling where inputs may be longer than the one it was warmed up with.
+    /// Longest time for one run, the execution budget. A worker that takes longer is killed and its requests are run again. 0 = learned from the warm-up: twenty times the first run with the most rows, as often as the largest batch holds those, between the floor and the ceiling; the ceiling where inputs may be longer than the one it was warmed up with.
     pub run_timeout: Period,
     /// Least execution budget that is learned.
     #[schemars(extend("x-min" = "1ms"))]

@@ -6,7 +6,7 @@ use impetus_actors::serving::{AnswerClass, AnswerTimes, Rejection};
 use super::descriptor::Kind::{Counter, Gauge, Histogram};
 use super::descriptor::{Descriptor, Label, Present, Values, subject};
 use super::families::{Families, Family};
-use crate::http::{AppState, Closed, Endpoint};
+use crate::http::{AppState, Closed, Endpoint, Port};
 
 /// Label value of a request for no model that is here.
 const NO_MODEL: &str = "none";
@@ -57,7 +57,7 @@ pub(super) fn expose(state: &AppState, out: &mut Families) {
     out.one(&TOKENS, 0.0);
     let latency = state.outcomes.mean_latency().unwrap_or_default();
     out.one(&LATENCY, latency.as_secs_f64() * 1e3);
-    out.one(&IN_FLIGHT, state.traffic.in_flight() as f64);
+    out.one(&IN_FLIGHT, state.traffic.in_flight_over(Port::Http) as f64);
     let mut closed = Family::new(&CLOSED);
     for reason in Closed::ALL {
         closed.count(&[reason.as_str()], state.traffic.closed(reason));
@@ -71,16 +71,17 @@ fn durations(state: &AppState) -> Family {
     let mut family = Family::new(&DURATION);
     let models = state.catalog.entries();
     // A model may be called what stands for none; its requests are counted with those then.
-    let namesake = models.get(NO_MODEL).map(|model| model.answers());
+    let namesake = models.get(NO_MODEL);
     for endpoint in Endpoint::ALL.into_iter().filter(|e| e.is_in(state)) {
-        let own = endpoint.is_for_models().then_some(namesake).flatten();
+        let protocol = endpoint.protocol();
+        let own = namesake.zip(protocol).map(|(m, p)| m.answers(p));
         let times = |class| of_both(state.traffic.times(endpoint), own, class);
         add_classes(&mut family, [endpoint.as_str(), NO_MODEL], times);
-        if !endpoint.is_for_models() {
+        let Some(protocol) = protocol else {
             continue;
-        }
+        };
         for (name, model) in models.iter().filter(|(name, _)| *name != NO_MODEL) {
-            let times = |class| model.answers().of(class);
+            let times = |class| model.answers(protocol).of(class);
             add_classes(&mut family, [endpoint.as_str(), name], times);
         }
     }

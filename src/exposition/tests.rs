@@ -12,8 +12,8 @@ use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description::{Description, Isolation};
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
 use impetus_actors::serving::{
-    AnswerClass, BatchDefaults, Catalog, Commons, FairShare, ModelEntry, ModelSpec, ServedModel,
-    ServingLimits,
+    AnswerClass, BatchDefaults, Catalog, Commons, FairShare, ModelEntry, ModelSpec, Protocol,
+    ServedModel, ServingLimits,
 };
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_actors::sources::folder::{Fingerprint, Wanted};
@@ -218,7 +218,9 @@ fn fifty_models_with_two_hundred_workers_make_less_than_a_megabyte() {
     // It is as large from the start as it will ever be.
     for model in world.state.catalog.entries().values() {
         for class in AnswerClass::ALL {
-            model.answers().record(class, Duration::from_millis(3));
+            model
+                .answers(Protocol::Predict)
+                .record(class, Duration::from_millis(3));
         }
     }
     assert_eq!(series(&world.scrape()), series(&text));
@@ -299,7 +301,8 @@ fn requests_to_a_model_that_is_called_none_are_counted_with_those_to_none() {
     let route = world.state.catalog.route(Some("none"), None).unwrap();
     let model = route.model();
     let took = Duration::from_millis(1);
-    model.answers().record(AnswerClass::ServerFault, took);
+    let answers = model.answers(Protocol::Predict);
+    answers.record(AnswerClass::ServerFault, took);
     let nobody = world.state.traffic.times(Endpoint::Predict);
     nobody.record(AnswerClass::ServerFault, took);
     let text = world.scrape();

@@ -34,6 +34,7 @@ use super::server::DISCONNECT_WITHIN;
 use super::{Closed, Traffic};
 use crate::config::HttpConfig;
 use crate::health::{Lifecycle, Phase};
+pub(crate) use half_open::find as find_half_open;
 
 /// How often a worker looks at its connections.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -106,7 +107,7 @@ pub(super) fn greeter(
 
 impl Client {
     fn greet(stream: &TcpStream, half_open_after: Duration, late: bool) -> io::Result<Rc<Self>> {
-        half_open::find(stream, half_open_after)?;
+        find_half_open(stream, half_open_after)?;
         // The end of an answer is not held back until the client has acknowledged what came before,
         // which clients put off for 40 ms. (actix's own switch has no effect on such a server.)
         stream.set_nodelay(true)?;

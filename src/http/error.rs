@@ -10,6 +10,8 @@ use impetus_actors::serving::{Fault, ServeError};
 use impetus_engine::EngineError;
 use serde::Serialize;
 
+use crate::oip::{Kind, Refusal};
+
 /// An answer that is not the one that was asked for.
 #[derive(Debug)]
 pub struct ApiError {
@@ -133,6 +135,25 @@ impl From<ServeError> for ApiError {
         let retry_after = error.retry_after();
         let mut answer = Self::new(status, code, error.to_string());
         answer.retry_after = retry_after;
+        answer
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code) = match refusal.kind() {
+            Kind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
+            Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Kind::Unsupported => (StatusCode::BAD_REQUEST, "unsupported"),
+            Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Kind::Quarantined => (StatusCode::UNPROCESSABLE_ENTITY, "quarantined"),
+            Kind::Exhausted => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
+            Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Kind::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
+            Kind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+        };
+        let mut answer = Self::new(status, code, refusal.message());
+        answer.retry_after = refusal.retry_after();
         answer
     }
 }

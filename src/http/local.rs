@@ -14,7 +14,7 @@ use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
 use super::error::ApiError;
 
 /// Headers that only a request that was passed on has.
-const PASSED_ON: [&str; 4] = [
+pub(crate) const PASSED_ON: [&str; 4] = [
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-host",

@@ -137,8 +137,9 @@ impl Measured {
     fn record(&self, class: AnswerClass, took: Duration) {
         let extensions = self.request.extensions();
         let about = extensions.get::<About>();
-        match (about.and_then(|about| about.model.get()), &self.state) {
-            (Some(model), _) => model.answers().record(class, took),
+        let model = about.and_then(|about| about.model.get());
+        match (model.zip(self.endpoint.protocol()), &self.state) {
+            (Some((model, protocol)), _) => model.answers(protocol).record(class, took),
             (None, Some(state)) => state.traffic.times(self.endpoint).record(class, took),
             (None, None) => {}
         }

@@ -10,6 +10,8 @@ use serde_json::json;
 use super::measuring::measure;
 use super::{AppState, Endpoint};
 
+pub(super) use orders::control;
+
 /// Routes that both ports have.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let list = web::resource("/api/models/list")

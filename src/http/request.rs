@@ -10,10 +10,10 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use uuid::Uuid;
 
-use super::AppState;
 use super::connection::Client;
 use super::measuring::About;
 use super::sending::Sending;
+use super::{AppState, Port};
 use crate::health::Phase;
 
 /// The header that carries a request's id, in and out.
@@ -35,7 +35,7 @@ pub(super) async fn every(
     let in_flight = state
         .as_ref()
         .filter(|_| !is_late(&request))
-        .map(|state| state.traffic.enter());
+        .map(|state| state.traffic.enter(Port::Http));
     let (client, answered) = answer(request, next, id).await;
     let mut response = answered?;
     if state.is_some_and(|state| state.lifecycle.phase() != Phase::Serving) {
@@ -94,16 +94,16 @@ pub(super) fn is_late(request: &ServiceRequest) -> bool {
 
 /// Takes the caller's id over when it is well-formed, and makes one up otherwise.
 fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
-    let well_formed = |id: &&HeaderValue| {
-        let bytes = id.as_bytes();
-        (1..=LONGEST_ID).contains(&bytes.len())
-            && bytes
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b))
-    };
-    given.filter(well_formed).cloned().unwrap_or_else(|| {
+    let well_formed = given.filter(|id| is_well_formed_id(id.as_bytes()));
+    well_formed.cloned().unwrap_or_else(|| {
         HeaderValue::from_str(&Uuid::new_v4().to_string()).expect("a uuid is ascii")
     })
+}
+
+/// Tells whether an id may be taken over: it goes into logs and answers as it is.
+pub(crate) fn is_well_formed_id(id: &[u8]) -> bool {
+    let harmless = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b);
+    (1..=LONGEST_ID).contains(&id.len()) && id.iter().all(harmless)
 }
 
 fn with_id(error: Error, id: HeaderValue) -> Error {

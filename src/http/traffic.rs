@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use impetus_actors::serving::AnswerTimes;
+use impetus_actors::serving::{AnswerTimes, Protocol};
 
 use super::AppState;
 
@@ -17,8 +17,10 @@ use super::AppState;
 #[derive(Debug, Default)]
 pub struct Traffic {
     total: AtomicU64,
-    in_flight: AtomicUsize,
+    in_flight: [AtomicUsize; 2],
     closed: [AtomicU64; Closed::ALL.len()],
+    grpc_connections: AtomicUsize,
+    grpc_refused: AtomicU64,
     times: [AnswerTimes; Endpoint::ALL.len()],
 }
 
@@ -35,6 +37,18 @@ pub enum Endpoint {
     Stats,
     /// `GET /api/models/list`.
     Models,
+    /// `POST /v2/models/{model}/infer`.
+    Infer,
+    /// Anything else below `/v2`, but for its probes.
+    V2,
+    /// `POST /v1/models/{model}:predict`.
+    V1Predict,
+    /// `GET /v1/models`.
+    V1,
+    /// `ModelInfer` over gRPC, or one request of `ModelStreamInfer`.
+    GrpcInfer,
+    /// Any other call of the inference service over gRPC.
+    Grpc,
     /// Nothing is there.
     Other,
 }
@@ -48,9 +62,18 @@ pub enum Closed {
     WriteTimeout,
 }
 
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// The main port.
+    Http,
+    /// The port for gRPC.
+    Grpc,
+}
+
 /// A request that is being answered.
 #[derive(Debug)]
-pub struct InFlight(Arc<Traffic>);
+pub struct InFlight(Arc<Traffic>, Port);
 
 // === impl Traffic ===
 
@@ -64,14 +87,20 @@ impl Traffic {
     /// Returns how many requests of any kind are being answered.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
+        Port::ALL.map(|port| self.in_flight_over(port)).iter().sum()
+    }
+
+    /// Returns how many requests that came in there are being answered.
+    #[must_use]
+    pub fn in_flight_over(&self, port: Port) -> usize {
+        self.in_flight[port as usize].load(Ordering::Acquire)
     }
 
     /// Counts a request as being answered until the returned guard is dropped.
     #[must_use]
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        InFlight(Arc::clone(self))
+    pub fn enter(self: &Arc<Self>, port: Port) -> InFlight {
+        self.in_flight[port as usize].fetch_add(1, Ordering::AcqRel);
+        InFlight(Arc::clone(self), port)
     }
 
     /// Returns how many connections were closed for a reason.
@@ -86,11 +115,36 @@ impl Traffic {
         &self.times[endpoint as usize]
     }
 
-    pub(super) fn count_work(&self) {
+    /// Returns how many connections for gRPC are open.
+    #[must_use]
+    pub fn grpc_connections(&self) -> usize {
+        self.grpc_connections.load(Ordering::Acquire)
+    }
+
+    /// Returns how many connections for gRPC were refused, because as many were open as may.
+    #[must_use]
+    pub fn grpc_refused(&self) -> u64 {
+        self.grpc_refused.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection for gRPC and returns how many there were before.
+    pub(crate) fn grpc_opened(&self) -> usize {
+        self.grpc_connections.fetch_add(1, Ordering::AcqRel)
+    }
+
+    pub(crate) fn grpc_ended(&self) {
+        self.grpc_connections.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn count_grpc_refused(&self) {
+        self.grpc_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_work(&self) {
         self.total.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_closed(&self, reason: Closed) {
+    pub(crate) fn count_closed(&self, reason: Closed) {
         self.closed[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -99,12 +153,18 @@ impl Traffic {
 
 impl Endpoint {
     /// Every endpoint, in its order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 12] = [
         Self::Predict,
         Self::Log,
         Self::Predictions,
         Self::Stats,
         Self::Models,
+        Self::Infer,
+        Self::V2,
+        Self::V1Predict,
+        Self::V1,
+        Self::GrpcInfer,
+        Self::Grpc,
         Self::Other,
     ];
 
@@ -117,30 +177,58 @@ impl Endpoint {
             Self::Predictions => "predictions",
             Self::Stats => "stats",
             Self::Models => "models",
+            Self::Infer => "infer",
+            Self::V2 => "v2",
+            Self::V1Predict => "v1_predict",
+            Self::V1 => "v1",
+            Self::GrpcInfer => "grpc_infer",
+            Self::Grpc => "grpc",
             Self::Other => "other",
+        }
+    }
+
+    /// Returns how its requests come in, if they are for one model each.
+    #[must_use]
+    pub fn protocol(self) -> Option<Protocol> {
+        match self {
+            Self::Predict => Some(Protocol::Predict),
+            Self::Infer => Some(Protocol::V2Rest),
+            Self::V1Predict => Some(Protocol::V1Rest),
+            Self::GrpcInfer => Some(Protocol::V2Grpc),
+            _ => None,
         }
     }
 
     /// Tells whether its requests are for one model.
     #[must_use]
     pub fn is_for_models(self) -> bool {
-        self == Self::Predict
+        self.protocol().is_some()
     }
 
     /// Tells whether a server of that kind has it.
     #[must_use]
     pub fn is_in(self, state: &AppState) -> bool {
         match self {
-            Self::Predict => state.role().infers(),
+            Self::Predict | Self::Infer | Self::V2 | Self::V1Predict | Self::V1 => {
+                state.role().infers()
+            }
+            Self::GrpcInfer | Self::Grpc => state.role().infers() && state.config.grpc.port != 0,
             Self::Log | Self::Predictions | Self::Stats => state.predlog.is_some(),
             Self::Models | Self::Other => true,
         }
     }
 
     /// Tells whether it is what the server is there for.
-    pub(super) fn is_work(self) -> bool {
-        matches!(self, Self::Predict | Self::Log)
+    pub(crate) fn is_work(self) -> bool {
+        self == Self::Log || self.is_for_models()
     }
+}
+
+// === impl Port ===
+
+impl Port {
+    /// Every one, in its order.
+    pub const ALL: [Self; 2] = [Self::Http, Self::Grpc];
 }
 
 // === impl Closed ===
@@ -163,6 +251,6 @@ impl Closed {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.in_flight[self.1 as usize].fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -64,7 +64,8 @@ pub(super) fn select(
             0 => tensor,
             most => {
                 let batches = model.signature().is_some_and(|s| s.batches);
-                classify(&tensor, most, batches, &model.spec().description.labels)?
+                let labels = model.spec().description.labels_of(tensor.name());
+                classify(&tensor, most, batches, labels)?
             }
         };
         selected.push(Output {

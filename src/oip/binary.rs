@@ -143,6 +143,13 @@ struct Behind {
 // === impl Encoded ===
 
 impl Encoded {
+    /// Returns how many bytes it has together.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is always some JSON")]
+    pub fn len(&self) -> usize {
+        self.json.len() + self.tensors.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// Returns whether there is anything but JSON.
     #[must_use]
     pub fn has_binary(&self) -> bool {

@@ -20,7 +20,7 @@ pub use config::{
     DynamicBatching, InstanceGroup, ModelConfig, QueuePolicy, TensorConfig, VersionPolicy, config,
 };
 pub use metadata::{ModelMetadata, ServerMetadata, TensorMetadata, metadata, server};
-pub use repository::{IndexEntry, RepositoryState, index};
+pub use repository::{IndexEntry, RepositoryState, index, repository_index};
 pub use statistics::{
     BatchStatistics, InferStatistics, ModelStatistics, StatisticDuration, statistics,
 };

@@ -14,6 +14,7 @@
 //! Python do: `NaN`, `Infinity`, `-Infinity`.
 
 mod element;
+mod explain;
 mod number;
 mod request;
 mod scanner;
@@ -23,9 +24,11 @@ mod tensor;
 mod trouble;
 mod write;
 
+pub use explain::{Bad, read_tensor};
 pub use number::Number;
 pub use request::{Data, Head, Input, read};
 pub use scanner::Scanner;
 pub use skip::DEEPEST;
+pub use tensor::Form;
 pub use trouble::Trouble;
-pub use write::{write_data, write_string};
+pub use write::{write_data, write_nested, write_row, write_string};

@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 use super::signals::Signals;
 use super::{RECORD_WITHIN, run_state};
 use crate::exit::Exit;
+use crate::grpc::GrpcServer;
 use crate::health::{Outcome, Phase};
 use crate::http::AppState;
 use crate::last_run::Recorder;
@@ -40,6 +41,7 @@ pub(super) struct Ending {
     pub(super) state: AppState,
     /// Lives as long as the process: an end that is forced drops nothing on its way.
     pub(super) tree: &'static Running,
+    pub(super) grpc: &'static Option<GrpcServer>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) standing: Standing,
 }
@@ -100,6 +102,9 @@ impl Ending {
         let drained = self.drain().await;
         let (flushed, left) = self.flush().await;
         let stopped = self.stop(left).await;
+        if let Some(grpc) = self.grpc {
+            grpc.stop().await;
+        }
         http.stop(false).await;
         let exit = if !(drained && flushed && stopped) {
             Exit::Forced

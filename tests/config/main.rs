@@ -4,6 +4,7 @@
 
 mod bounds;
 mod commands;
+mod descriptions;
 mod files;
 mod layers;
 mod wrong_keys;

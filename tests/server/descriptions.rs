@@ -87,7 +87,7 @@ fn a_folder_that_was_laid_out_for_triton_is_served_as_it_is() {
     Picture::new(0).assert_answered(&server, "plain");
     assert_eq!(server.workers().len(), 2, "instances of its group");
     let note = [
-        "optimization.cuda.graphs (line 15)",
+        "optimization.cuda.graphs (line 14)",
         "models run on the CPU",
     ];
     assert_eq!(lines(&server, &note), 1, "{}", server.log());
@@ -236,6 +236,22 @@ fn labels_that_are_not_there_are_named_and_taken_up_once_they_are() {
     fs::write(folder.join("names.txt"), LABELS).unwrap();
     server.wait_ready();
     Picture::new(3).assert_answered(&server, "plain");
+}
+
+#[test]
+fn labels_are_those_of_the_output_that_they_are_for() {
+    for (output, class) in [("scores", "bottom_right"), ("extra", "3")] {
+        let setup = setup();
+        let toml = format!("labels_file = \"labels.txt\"\nlabels_output = \"{output}\"");
+        put(
+            &setup,
+            "explode_output",
+            &[("model.toml", &toml), ("labels.txt", LABELS)],
+        );
+        let server = setup.start_ready();
+        let answer = Picture::new(3).send(&server, "explode_output").json();
+        assert_eq!(answer["class"], class, "{answer:#}");
+    }
 }
 
 #[test]

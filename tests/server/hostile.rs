@@ -13,19 +13,14 @@ use std::net::TcpStream;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::harness::killers::Picture;
+use crate::harness::killers::{Picture, setup_of};
 use crate::harness::processes::freeze;
 use crate::harness::watch::LivenessWatch;
 use crate::harness::{Server, Setup, signal_process};
 
 /// A server with one worker for one killer model, whose recovery gets as long as it takes.
 fn setup(name: &str, description: &str) -> Setup {
-    Setup::without_models()
-        .with_killer(name, description)
-        .set("models.workers", "1")
-        .set("models.recovery_floor", "\"1m\"")
-        .set("models.run_timeout", "\"1s\"")
-        .set("http.request_timeout", "\"55s\"")
+    setup_of(name, description).set("models.run_timeout", "\"1s\"")
 }
 
 fn model(server: &Server) -> Value {

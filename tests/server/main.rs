@@ -25,6 +25,7 @@ mod ending;
 mod events;
 #[cfg(target_os = "linux")]
 mod footprint;
+mod grpc;
 mod grpc_health;
 mod harness;
 mod healing;
@@ -42,5 +43,6 @@ mod roles;
 mod rolling;
 mod seeds;
 mod starting;
+mod v2;
 mod verdict;
 mod versions;

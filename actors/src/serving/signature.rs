@@ -82,3 +82,49 @@ impl Signature {
         Some((spec, shape, numbers))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use impetus_engine::{DType, RuntimeInfo};
+
+    use super::*;
+
+    fn loaded() -> Loaded {
+        let spec = |name: &str| TensorSpec {
+            name: name.to_owned(),
+            dtype: DType::F32,
+            shape: vec![Dim::Free(None)],
+        };
+        Loaded {
+            inputs: vec![spec("a"), spec("b")],
+            outputs: vec![spec("y")],
+            load_micros: 1,
+            warm_up_micros: 1,
+            warm_up_skipped: None,
+            sample_runs: Vec::new(),
+            max_batch_free: true,
+            runtime: RuntimeInfo {
+                name: String::new(),
+                version: String::new(),
+            },
+        }
+    }
+
+    fn rows(stackable: Option<bool>, a: usize, b: usize) -> Result<usize, EngineError> {
+        let description = Description {
+            stackable,
+            ..Description::default()
+        };
+        let tensor = |name: &str, rows| Tensor::from_f32(name, vec![rows], &vec![0.0; rows]);
+        let inputs = [tensor("a", a).unwrap(), tensor("b", b).unwrap()];
+        Signature::of(&loaded(), &description).check(&inputs)
+    }
+
+    #[test]
+    fn a_free_first_dimension_counts_rows_unless_the_description_says_otherwise() {
+        assert_eq!(rows(None, 3, 3), Ok(3));
+        assert_eq!(rows(Some(true), 3, 3), Ok(3));
+        assert!(rows(None, 3, 2).is_err());
+        assert_eq!(rows(Some(false), 3, 2), Ok(1));
+    }
+}

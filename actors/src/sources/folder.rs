@@ -342,6 +342,51 @@ mod tests {
     }
 
     #[test]
+    fn a_model_may_have_a_file_of_another_name() {
+        let dir = folder(&[
+            ("own/encoder.onnx", "x"),
+            ("own/model.toml", "file = \"encoder.onnx\""),
+            ("triton/7/best.onnx", "x"),
+            (
+                "triton/config.pbtxt",
+                "default_model_filename: \"best.onnx\"",
+            ),
+        ]);
+        let wanted = wanted(dir.path());
+        let file = |w: &Wanted| w.spec.path.file_name().unwrap().to_owned();
+        assert_eq!(
+            wanted.iter().map(file).collect::<Vec<_>>(),
+            ["encoder.onnx", "best.onnx"]
+        );
+    }
+
+    #[test]
+    fn a_description_that_is_not_understood_is_seen_whatever_the_models_file_is_called() {
+        let dir = folder(&[
+            ("m/best.onnx", "x"),
+            (
+                "m/config.pbtxt",
+                "default_model_filename: \"best.onnx\" platform: \"ensemble\"",
+            ),
+        ]);
+        let wanted = wanted(dir.path());
+        assert!(wanted[0].problem.as_ref().unwrap().contains("ensemble"));
+    }
+
+    #[test]
+    fn a_file_that_the_description_names_is_one_of_the_models_wherever_it_lies() {
+        let dir = folder(&[
+            ("m/model.onnx", "x"),
+            ("m/names/labels.txt", "a"),
+            ("m/model.toml", "labels_file = \"names/labels.txt\""),
+        ]);
+        let before = wanted(dir.path());
+        assert_eq!(before[0].spec.description.labels, ["a"]);
+        fs::write(dir.path().join("m/names/labels.txt"), "other").unwrap();
+        assert_ne!(before[0].fingerprint, wanted(dir.path())[0].fingerprint);
+    }
+
+    #[test]
     fn a_folder_that_is_not_there_is_an_error_that_names_it() {
         let error = scan(Path::new("/nowhere/models")).unwrap_err();
         assert!(error.to_string().contains("/nowhere/models"), "{error}");

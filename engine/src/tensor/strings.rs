@@ -3,6 +3,8 @@
 //! This is the Open Inference Protocol's own layout, so a batch of strings is stacked like a batch
 //! of numbers, by laying the blocks end to end. The bytes need be no UTF-8 and may hold zeros.
 
+use std::ops::Range;
+
 use super::TensorError;
 
 const LENGTH_BYTES: usize = size_of::<u32>();
@@ -55,6 +57,15 @@ pub(super) fn check(block: &[u8], elements: usize) -> Result<(), TensorError> {
             rest.len()
         )))
     }
+}
+
+/// Returns where the strings of that range of indices lie in a block that holds so many.
+pub(super) fn place(block: &[u8], strings: Range<usize>) -> Range<usize> {
+    let before = |count: usize| {
+        let lengths = split_strings(block).take(count).map(<[u8]>::len);
+        lengths.map(|length| LENGTH_BYTES + length).sum()
+    };
+    before(strings.start)..before(strings.end)
 }
 
 fn split_first(block: &[u8]) -> Option<(&[u8], &[u8])> {

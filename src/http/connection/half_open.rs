@@ -24,7 +24,7 @@ struct Plan {
 }
 
 /// Has the kernel end a connection `within` that time after its client is gone.
-pub(super) fn find(socket: impl AsFd, within: Duration) -> io::Result<()> {
+pub(crate) fn find(socket: impl AsFd, within: Duration) -> io::Result<()> {
     let socket = socket.as_fd();
     let plan = Plan::of(within);
     sockopt::set_tcp_keepidle(socket, plan.silent_for)?;

@@ -28,7 +28,10 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// Returns the hand that loads and unloads models, if this request may use it.
-fn control<'a>(request: &HttpRequest, state: &'a AppState) -> Result<&'a ModelControl, ApiError> {
+pub(in crate::http) fn control<'a>(
+    request: &HttpRequest,
+    state: &'a AppState,
+) -> Result<&'a ModelControl, ApiError> {
     if !state.config.models.anyone_controls() {
         local::require(
             request,

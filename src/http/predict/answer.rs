@@ -41,10 +41,11 @@ impl Serialize for Probabilities {
 /// for logits.
 pub(super) fn classify(model: &ServedModel, inference: &Inference) -> Result<Answer, ApiError> {
     let spec = model.spec();
-    let scores = inference
+    let output = inference
         .outputs
         .first()
-        .ok_or_else(|| unusable(&spec.name, "the model has no output"))?
+        .ok_or_else(|| unusable(&spec.name, "the model has no output"))?;
+    let scores = output
         .to_f32()
         .map_err(|error| unusable(&spec.name, error))?;
     let probabilities = probabilities(scores).map_err(|why| unusable(&spec.name, why))?;
@@ -54,7 +55,7 @@ pub(super) fn classify(model: &ServedModel, inference: &Inference) -> Result<Ans
         .enumerate()
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .ok_or_else(|| unusable(&spec.name, "its output is empty"))?;
-    let labels = &spec.description.labels;
+    let labels = spec.description.labels_of(output.name());
     let label = |index: usize| {
         labels
             .get(index)

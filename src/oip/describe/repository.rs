@@ -1,5 +1,6 @@
 //! The index of the model repository.
 
+use impetus_actors::model_loader::{ModelControl, OrderError};
 use impetus_actors::serving::{Catalog, ModelState};
 use serde::Serialize;
 
@@ -47,6 +48,27 @@ pub fn index(catalog: &Catalog, ready: bool) -> Vec<IndexEntry> {
     entries
         .filter(|entry| !ready || entry.state == RepositoryState::Ready)
         .collect()
+}
+
+/// Returns the models of the repository, those that are not loaded among them, or those that take
+/// requests.
+///
+/// # Errors
+/// The model folder cannot be read.
+pub async fn repository_index(
+    control: &ModelControl,
+    ready: bool,
+) -> Result<Vec<IndexEntry>, OrderError> {
+    let entries = control.index().await?.into_iter().map(|entry| IndexEntry {
+        name: entry.name,
+        version: entry.version,
+        state: entry
+            .state
+            .map_or(RepositoryState::Unavailable, RepositoryState::from),
+        reason: entry.reason,
+    });
+    let wanted = |entry: &IndexEntry| !ready || entry.state == RepositoryState::Ready;
+    Ok(entries.filter(wanted).collect())
 }
 
 // === impl RepositoryState ===

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use impetus_engine::{DType, TensorError};
+use impetus_engine::DType;
 
-use super::tensor::{self, Form, MOST_DIMENSIONS, Malformed, Wrong};
-use super::{Scanner, Trouble};
+use super::Scanner;
+use super::explain::{Bad, read_tensor};
+use super::tensor::{Form, MOST_DIMENSIONS};
 use crate::oip::{Parameters, Refusal, RequestedOutput, datatype, priority, queue_timeout};
 
 /// Inputs, and outputs, that a request has at most.
@@ -53,14 +54,6 @@ pub enum Data {
 pub fn read(text: &[u8]) -> Result<Head, Refusal> {
     let mut scanner = Scanner::new(text);
     head(&mut scanner).map_err(|bad| bad.explain(&scanner))
-}
-
-/// What is wrong with a request.
-enum Bad {
-    /// Something with the JSON at the place where the scanner stands.
-    Json(Trouble),
-    /// Something that has been put into words already.
-    Said(Refusal),
 }
 
 fn head(scanner: &mut Scanner<'_>) -> Result<Head, Bad> {
@@ -165,15 +158,7 @@ impl Partial<'_> {
             ));
         };
         let form = Form { dtype, shape };
-        tensor::read(scanner, form).map_err(|malformed| {
-            match explain(scanner, &malformed, form, &self.called(index)) {
-                Some(said) => Bad::Said(Refusal::invalid(said)),
-                None => match malformed.trouble {
-                    Wrong::Piece(trouble) => Bad::Json(trouble),
-                    _ => Bad::Json(Trouble::Expected("data")),
-                },
-            }
-        })
+        read_tensor(scanner, form, &self.called(index))
     }
 
     fn complete(mut self, scanner: &Scanner<'_>, index: usize) -> Result<Input, Bad> {
@@ -181,7 +166,7 @@ impl Partial<'_> {
             let mut scanner = Scanner::resumed(scanner.text(), at);
             let data = self.read(&mut scanner, index);
             // The place that goes into words is the data's own.
-            self.data = Some(data.map_err(|bad| Bad::Said(bad.explain(&scanner)))?);
+            self.data = Some(data.map_err(|bad| bad.explain(&scanner))?);
         }
         let called = self.called(index);
         let Some(name) = self.name else {
@@ -332,86 +317,6 @@ fn count(scanner: &mut Scanner<'_>, what: &str) -> Result<u64, Bad> {
     }
 }
 
-/// Says what is wrong with a tensor's data; `None` when it is no JSON, whatever it is to be.
-fn explain(
-    scanner: &Scanner<'_>,
-    malformed: &Malformed,
-    form: Form<'_>,
-    called: &str,
-) -> Option<String> {
-    let Malformed { trouble, index, at } = malformed;
-    let (Form { dtype, shape }, index) = (form, *index);
-    let datatype = datatype::name(dtype);
-    Some(match trouble {
-        Wrong::Piece(Trouble::Unfit) => {
-            let number = excerpt(&scanner.text()[*at..]);
-            format!("{called}: data[{index}] is {number}, which {datatype} cannot hold")
-        }
-        Wrong::Piece(Trouble::Kind(expected)) => {
-            let found = excerpt(&scanner.text()[*at..]);
-            format!("{called}: data[{index}] is {found}, {datatype} takes {expected}")
-        }
-        Wrong::Count {
-            expected: usize::MAX,
-        } => {
-            let shape = shape.to_vec();
-            format!("{called}: {}", TensorError::TooLarge(shape))
-        }
-        Wrong::Count { expected } if index == *expected => {
-            format!("{called}: data has more than the {expected} elements of shape {shape:?}")
-        }
-        Wrong::Count { expected } => {
-            format!("{called}: data has {index} elements, shape {shape:?} has {expected}")
-        }
-        Wrong::Length { depth, expected } => format!(
-            "{called}: the list that ends before data[{index}] is not {expected} long, which is \
-             dimension {depth} of shape {shape:?}"
-        ),
-        Wrong::Nesting => {
-            format!("{called}: the lists around data[{index}] are not nested as shape {shape:?} is")
-        }
-        Wrong::NoJson => format!(
-            "{called}: {datatype} has no form in JSON; send it in binary (binary_data_size)"
-        ),
-        Wrong::Piece(_) => return None,
-    })
-}
-
-/// Returns the beginning of a piece of text, for a message.
-fn excerpt(text: &[u8]) -> String {
-    const MOST: usize = 32;
-    let end = text
-        .iter()
-        .position(|byte| b",] \n\r\t".contains(byte))
-        .unwrap_or(text.len());
-    let shown = String::from_utf8_lossy(&text[..end.min(MOST)]).into_owned();
-    if end > MOST { shown + "…" } else { shown }
-}
-
 fn refuse<T>(message: String) -> Result<T, Bad> {
     Err(Bad::Said(Refusal::invalid(message)))
-}
-
-// === impl Bad ===
-
-impl Bad {
-    fn explain(self, scanner: &Scanner<'_>) -> Refusal {
-        let trouble = match self {
-            Self::Said(refusal) => return refusal,
-            Self::Json(trouble) => trouble,
-        };
-        let at = scanner.at();
-        Refusal::invalid(match trouble {
-            Trouble::Expected(_) => {
-                format!("the request is not valid JSON: {trouble} at byte {at}")
-            }
-            _ => format!("the request is not understood: {trouble} at byte {at}"),
-        })
-    }
-}
-
-impl From<Trouble> for Bad {
-    fn from(trouble: Trouble) -> Self {
-        Self::Json(trouble)
-    }
 }

@@ -57,7 +57,7 @@ impl Scanner<'_> {
     ///
     /// # Errors
     /// It has none.
-    pub(super) fn pass(&mut self) -> Result<(), Trouble> {
+    pub fn pass(&mut self) -> Result<(), Trouble> {
         if self.ahead() != Some(b'[') {
             return self.skip();
         }

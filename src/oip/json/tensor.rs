@@ -42,9 +42,11 @@ pub(super) enum Wrong {
 
 /// What a tensor is, beside its data.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Form<'a> {
-    pub(super) dtype: DType,
-    pub(super) shape: &'a [usize],
+pub struct Form<'a> {
+    /// Its element type.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: &'a [usize],
 }
 
 /// Reads the data of a tensor.

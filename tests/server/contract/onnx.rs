@@ -12,7 +12,7 @@ const INT64: u64 = 7;
 
 /// A message under construction.
 #[derive(Default)]
-struct Message(Vec<u8>);
+pub struct Message(pub Vec<u8>);
 
 // === impl Message ===
 
@@ -25,24 +25,24 @@ impl Message {
         self.0.push(value as u8);
     }
 
-    fn number(mut self, field: u64, value: u64) -> Self {
+    pub fn number(mut self, field: u64, value: u64) -> Self {
         self.varint(field << 3);
         self.varint(value);
         self
     }
 
-    fn bytes(mut self, field: u64, bytes: &[u8]) -> Self {
+    pub fn bytes(mut self, field: u64, bytes: &[u8]) -> Self {
         self.varint(field << 3 | 2);
         self.varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
         self
     }
 
-    fn text(self, field: u64, text: &str) -> Self {
+    pub fn text(self, field: u64, text: &str) -> Self {
         self.bytes(field, text.as_bytes())
     }
 
-    fn message(self, field: u64, message: Self) -> Self {
+    pub fn message(self, field: u64, message: Self) -> Self {
         self.bytes(field, &message.0)
     }
 }
@@ -76,15 +76,17 @@ fn fussy() -> Vec<u8> {
         .message(5, table)
         .message(11, four_floats("x"))
         .message(12, four_floats("y"));
-    let opset = Message::default().text(1, "").number(2, 17);
-    Message::default()
-        .number(1, 8)
-        .message(7, graph)
-        .message(8, opset)
-        .0
+    whole(graph)
 }
 
-fn node(op: &str, inputs: &[&str], output: &str) -> Message {
+/// Returns the file of a model that is this graph.
+pub fn whole(graph: Message) -> Vec<u8> {
+    let opset = Message::default().text(1, "").number(2, 17);
+    let model = Message::default().number(1, 8);
+    model.message(7, graph).message(8, opset).0
+}
+
+pub fn node(op: &str, inputs: &[&str], output: &str) -> Message {
     let inputs = inputs
         .iter()
         .fold(Message::default(), |node, input| node.text(1, input));

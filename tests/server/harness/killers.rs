@@ -4,10 +4,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::json;
 
-use super::{Answer, Server, new_agent};
+use super::{Answer, Server, Setup, new_agent};
 
 /// The classes of every killer model, in the order of its scores.
 const CLASSES: [&str; 4] = ["top_left", "top_right", "bottom_left", "bottom_right"];
+
+/// A server with one worker for one killer model, whose recovery gets as long as it takes.
+pub fn setup_of(name: &str, description: &str) -> Setup {
+    Setup::without_models()
+        .with_killer(name, description)
+        .set("models.workers", "1")
+        .set("models.recovery_floor", "\"1m\"")
+        .set("http.request_timeout", "\"55s\"")
+}
 
 /// A picture with one bright quarter, of which no two are alike.
 pub struct Picture {

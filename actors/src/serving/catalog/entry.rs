@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::rejection::Rejection;
-use super::super::{AnswerTimes, ModelStatus, ServedModel, Standing};
+use super::super::{AnswerTimes, ModelStatus, Protocol, ServedModel, Standing};
 
 /// The versions of a model that stand, at least one.
 #[derive(Debug, Clone)]
@@ -88,10 +88,11 @@ impl ModelEntry {
         (chosen.status(), others.map(|m| m.status()).collect())
     }
 
-    /// Returns how long answers took, by whichever version; written by the edge.
+    /// Returns how long answers took to requests that came in so, by whichever version; written by
+    /// the edge.
     #[must_use]
-    pub fn answers(&self) -> &AnswerTimes {
-        self.versions[0].answers()
+    pub fn answers(&self, protocol: Protocol) -> &AnswerTimes {
+        self.versions[0].answers(protocol)
     }
 
     /// Returns how many predictions were answered, by whichever version.

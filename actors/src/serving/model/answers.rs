@@ -227,28 +227,10 @@ fn shares(jobs: &[Job], outputs: Vec<Tensor>) -> Result<Vec<Vec<Tensor>>, Tensor
             first = rows.end;
             outputs
                 .iter()
-                .map(|output| cut(output, rows.clone()))
+                .map(|output| output.rows(rows.clone()))
                 .collect()
         })
         .collect()
-}
-
-fn cut(output: &Tensor, rows: std::ops::Range<usize>) -> Result<Tensor, TensorError> {
-    let total = output.shape().first().copied().unwrap_or(1).max(1);
-    let row_bytes = output.data().len() / total;
-    let mut shape = output.shape().to_vec();
-    if let Some(first) = shape.first_mut() {
-        *first = rows.len();
-    }
-    let bytes = output
-        .data()
-        .get(rows.start * row_bytes..rows.end * row_bytes);
-    Tensor::try_new(
-        output.name(),
-        output.dtype(),
-        shape,
-        bytes.unwrap_or_default().to_vec(),
-    )
 }
 
 /// Returns a duration in microseconds.

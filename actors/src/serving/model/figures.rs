@@ -6,10 +6,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::AnswerTimes;
 use super::super::loss::Loss;
 use super::super::rejection::{Rejection, Rejections};
 use super::super::restart::RestartReason;
+use super::super::{AnswerTimes, Protocol};
 use super::{ServedModel, micros};
 
 /// The figures.
@@ -21,7 +21,7 @@ pub(super) struct Figures {
     losses: [AtomicU64; Loss::KINDS.len()],
     recycled: AtomicU64,
     restarts: [AtomicU64; RestartReason::ALL.len()],
-    answers: AnswerTimes,
+    answers: [AnswerTimes; Protocol::ALL.len()],
     born: Instant,
     /// When a worker last finished something, in microseconds after `born`; 0 before the first did.
     progressed: AtomicU64,
@@ -38,7 +38,7 @@ impl Figures {
             losses: Default::default(),
             recycled: AtomicU64::new(0),
             restarts: Default::default(),
-            answers: AnswerTimes::default(),
+            answers: Default::default(),
             born: Instant::now(),
             progressed: AtomicU64::new(0),
         }
@@ -48,10 +48,11 @@ impl Figures {
 // === impl ServedModel ===
 
 impl ServedModel {
-    /// Returns how long the answers to requests for this model took; written by the edge.
+    /// Returns how long the answers to requests for this model took that came in so; written by the
+    /// edge.
     #[must_use]
-    pub fn answers(&self) -> &AnswerTimes {
-        &self.figures.answers
+    pub fn answers(&self, protocol: Protocol) -> &AnswerTimes {
+        &self.figures.answers[protocol as usize]
     }
 
     /// Returns how many predictions all versions of its name have answered.

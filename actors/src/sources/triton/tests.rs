@@ -1,5 +1,8 @@
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+
+use super::tree::{Field, Place, Value};
 use super::*;
 
 /// Texts as teams have them in their model folders, each with the name of its folder.
@@ -209,7 +212,7 @@ fn a_value_that_is_none_of_its_key_is_refused_by_name_and_line() {
 fn every_key_without_a_meaning_is_one_line_with_its_path_and_place() {
     let text = "optimization {\n cuda { graphs: true\n busy_wait_events: true }\n}\n\
                 optimisation { level: 3 }\nmetric_tags { key: \"a\" value: \"b\" }\n\
-                metric_tags { key: \"c\" value: \"d\" }";
+                metric_tags { key: \"c\" value: \"d\" }\noptimisation { level: 4 }";
     let lines = notes(text);
     assert_eq!(
         lines,
@@ -263,4 +266,86 @@ fn a_queue_policy_forbids_what_it_does_not_allow() {
         policy("dynamic_batching { default_queue_policy { } }"),
         Some(false)
     );
+}
+
+/// Keys that mean something, so that what is generated gets past the first of them.
+const KEYS: [&str; 40] = [
+    "name",
+    "platform",
+    "backend",
+    "max_batch_size",
+    "version_policy",
+    "all",
+    "latest",
+    "specific",
+    "versions",
+    "num_versions",
+    "input",
+    "output",
+    "data_type",
+    "dims",
+    "reshape",
+    "format",
+    "optional",
+    "label_filename",
+    "instance_group",
+    "count",
+    "kind",
+    "gpus",
+    "dynamic_batching",
+    "preferred_batch_size",
+    "max_queue_delay_microseconds",
+    "priority_levels",
+    "default_priority_level",
+    "default_queue_policy",
+    "priority_queue_policy",
+    "timeout_action",
+    "max_queue_size",
+    "parameters",
+    "key",
+    "value",
+    "string_value",
+    "model_warmup",
+    "inputs",
+    "batch_size",
+    "zero_data",
+    "optimization",
+];
+
+fn message_of(value: BoxedStrategy<Value>) -> impl Strategy<Value = Message> {
+    let field = (proptest::sample::select(&KEYS), value).prop_map(|(name, value)| Field {
+        name: name.to_owned(),
+        place: Place::default(),
+        value,
+    });
+    proptest::collection::vec(field, 0..5).prop_map(|fields| Message { fields })
+}
+
+fn any_config() -> impl Strategy<Value = Message> {
+    let words = proptest::sample::select(&["true", "false", "KIND_GPU", "TYPE_FP32", "DELAY"]);
+    let texts = proptest::sample::select(&["", "m", "7", "intra_op_thread_count", "../x"]);
+    let value = prop_oneof![
+        (-2i128..10).prop_map(Value::Integer),
+        any::<u64>().prop_map(|number| Value::Integer(number.into())),
+        any::<f64>().prop_map(Value::Float),
+        words.prop_map(|word| Value::Word(word.to_owned())),
+        texts.prop_map(|text| Value::Text(text.to_owned())),
+    ];
+    let value = value.prop_recursive(4, 48, 5, |inner| message_of(inner).prop_map(Value::Message));
+    message_of(value.boxed())
+}
+
+proptest! {
+    #[test]
+    fn no_configuration_makes_the_mapping_panic(tree in any_config()) {
+        let config = TritonConfig { tree, stated_in: "config.pbtxt" };
+        if let Ok(description) = config.describe(&folder("m")) {
+            prop_assert_eq!(description.problem(), None);
+        }
+    }
+
+    #[test]
+    fn no_json_makes_it_panic(text in "[\\[\\]{}:,\"a1-]{0,64}") {
+        let _ = from_json(&text).map(|config| config.describe(&folder("m")));
+    }
 }

@@ -65,6 +65,7 @@ refusals! {
     PredictRefusals:
     (400, ["wrong_length", "wrong_type", "missing_data", "not_a_number", "not_json", "wrong_shape", "several_inputs"], "the numbers are not what the model takes; the message names the place"),
     (400, ["broken_image", "bad_form", "no_file", "bad_body"], "the picture or the form cannot be read"),
+    (400, ["bad_query"], "`model` is there twice"),
     (404, ["unknown_model"], "no model of that name"),
     (408, ["body_timeout"], "the body did not come in time"),
     (413, ["too_large", "too_many_pixels"], "more than `http.max_body` bytes or `http.max_image_pixels` pixels"),

@@ -4,6 +4,7 @@
 mod answers;
 mod page;
 mod schema;
+mod validity;
 
 use std::process::Command;
 

@@ -131,7 +131,10 @@ fn predictions_and_their_log_answer_as_the_document_says() {
     let page = site.get("/predictions", 200);
     assert_eq!(page["predictions"].as_array().unwrap().len(), 1);
     site.get("/stats", 200);
-    site.ask("get", ("/predictions", "/predictions?cursor=no"), 400);
+    for wrong in ["cursor=no", "limit=x"] {
+        let url = format!("/predictions?{wrong}");
+        site.ask("get", ("/predictions", &url), 400);
+    }
 }
 
 #[test]

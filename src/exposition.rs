@@ -27,7 +27,7 @@ mod reference;
 mod requests;
 mod resources;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod workers;
 
 use descriptor::Subject;

@@ -33,14 +33,14 @@ use crate::http::{Endpoint, Traffic};
 const WORKERS: usize = 4;
 
 /// A server of both services whose models have no processes; its actors are all there.
-struct World {
-    state: AppState,
+pub(crate) struct World {
+    pub(crate) state: AppState,
     _executor: TestExecutor,
-    _tree: Running,
+    pub(crate) tree: Running,
 }
 
 impl World {
-    fn new(models: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(models: impl IntoIterator<Item = String>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let commons = Arc::new(Commons {
             outcomes: Arc::new(Outcomes::new(Arc::clone(&clock))),
@@ -66,7 +66,7 @@ impl World {
         Self {
             state,
             _executor: executor,
-            _tree: tree,
+            tree,
         }
     }
 
@@ -215,7 +215,7 @@ fn fifty_models_with_two_hundred_workers_make_less_than_a_megabyte() {
         }
     }
     assert!(text.len() < 1_000_000, "{} bytes", text.len());
-    // It is as large from the start as it will ever be.
+    // It is as large from the start as it will ever be, for who asks in one way.
     for model in world.state.catalog.entries().values() {
         for class in AnswerClass::ALL {
             model
@@ -293,6 +293,27 @@ fn every_metric_is_described_once_with_its_unit_in_its_name_and_its_labels_in_or
         }
         assert_eq!(of.unit == "bytes", name.ends_with("_bytes"), "{name}");
     }
+}
+
+#[test]
+fn a_way_to_ask_a_model_is_told_of_once_it_has_been_used() {
+    let world = World::new(["m".to_owned()]);
+    let of_m = |endpoint: &str| {
+        format!("impetus_request_duration_seconds_count{{endpoint=\"{endpoint}\",model=\"m\"")
+    };
+    let before = world.scrape();
+    assert!(before.contains(&of_m("predict")));
+    assert!(!before.contains(&of_m("infer")));
+    let model = world.state.catalog.find(Some("m"), None).unwrap();
+    let answers = model.answers(Protocol::V2Rest);
+    answers.record(AnswerClass::Success, Duration::from_millis(1));
+    let after = world.scrape();
+    // With every class, so that the first failure is a step.
+    assert_eq!(
+        after.matches(&of_m("infer")).count(),
+        AnswerClass::ALL.len()
+    );
+    assert!(!after.contains(&of_m("v1_predict")));
 }
 
 #[test]

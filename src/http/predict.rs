@@ -21,18 +21,61 @@ use impetus_actors::serving::{Protocol, Request, Route, ServeError, ServedModel}
 use impetus_engine::{DType, Tensor};
 use serde::Deserialize;
 use tracing::info;
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::body::Body;
 use super::error::ApiError;
 use super::measuring::{About, measure};
+use super::openapi::refusals::refusals;
+use super::openapi::tag;
 use super::{AppState, Endpoint};
+use crate::oip::json;
 
 /// Parts a form may have before it is refused.
 const MOST_PARTS: usize = 16;
 
-#[derive(Debug, Deserialize)]
+#[derive(OpenApi)]
+#[openapi(paths(predict))]
+pub(super) struct Api;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct PredictQuery {
+    /// Which model; may be left out when there is only one.
+    #[param(example = "surface")]
     model: Option<String>,
+}
+
+/// A PNG or JPEG as it is.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+struct Picture(#[expect(dead_code, reason = "stands for the bytes in the document")] web::Bytes);
+
+/// A form with one file, under any name.
+#[derive(ToSchema)]
+#[schema(as = PictureForm)]
+struct Form {
+    #[schema(value_type = String, format = Binary)]
+    #[expect(dead_code, reason = "stands for the file in the document")]
+    image: web::Bytes,
+}
+
+refusals! {
+    /// What is answered instead of a class.
+    PredictRefusals:
+    (400, ["wrong_length", "wrong_type", "missing_data", "not_a_number", "not_json", "wrong_shape", "several_inputs"], "the numbers are not what the model takes; the message names the place"),
+    (400, ["broken_image", "bad_form", "no_file", "bad_body"], "the picture or the form cannot be read"),
+    (400, ["bad_query"], "`model` is there twice"),
+    (404, ["unknown_model"], "no model of that name"),
+    (408, ["body_timeout"], "the body did not come in time"),
+    (413, ["too_large", "too_many_pixels"], "more than `http.max_body` bytes or `http.max_image_pixels` pixels"),
+    (415, ["unsupported_media_type", "not_an_image", "no_images"], "neither JSON nor PNG nor JPEG, or a model that takes numbers only"),
+    (422, ["quarantined"], "this very content has killed a worker that had nothing else; it is refused for a while"),
+    (429, ["queue_full"], "`models.queue` requests wait already"),
+    (500, ["run_failed", "out_of_memory", "output_too_large", "no_classification", "engine_failed"], "the model ran and failed"),
+    (503, ["no_model", "model_not_ready", "model_unloaded", "worker_lost", "overloaded"], "it cannot answer now; the message says why"),
+    (503, ["draining"], "the server is ending and the connection is a new one; another server takes it"),
+    (504, ["deadline_exceeded"], "no answer within `http.request_timeout`"),
 }
 
 /// What a body can be.
@@ -51,6 +94,17 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.service(predict);
 }
 
+/// Numbers or a picture in, a class out.
+///
+/// A picture is decoded, brought to the size of the model (bilinear, averaged when shrunk), multiplied with `scale` and
+/// normalised, as the model's `[image]` section says. Scores that are not probabilities already go through softmax.
+#[utoipa::path(
+    post, path = "/predict", operation_id = "predict", tag = tag::PREDICT, params(PredictQuery),
+    request_body(content(
+        (numbers::Numbers = "application/json"), (Picture = "image/png"), (Picture = "image/jpeg"), (Form = "multipart/form-data"),
+    )),
+    responses((status = 200, description = "The class", body = answer::Answer), PredictRefusals)
+)]
 async fn predict(
     request: HttpRequest,
     state: web::Data<AppState>,
@@ -66,7 +120,7 @@ async fn predict(
                 &state,
                 query.model.as_deref().or(numbers.model.as_deref()),
             )?;
-            let input = from_numbers(route.model(), &numbers.data)?;
+            let input = from_numbers(route.model(), numbers.data)?;
             (route, input)
         }
         Kind::Picture => {
@@ -108,7 +162,8 @@ fn signature(model: &ServedModel) -> Result<Arc<Signature>, ServeError> {
     model.usable_signature()
 }
 
-fn from_numbers(model: &ServedModel, data: &[f32]) -> Result<Tensor, ApiError> {
+/// Makes the input of a model that has one out of numbers, little-endian.
+fn from_numbers(model: &ServedModel, data: Vec<u8>) -> Result<Tensor, ApiError> {
     let signature = signature(model)?;
     let name = &model.spec().name;
     let Some((spec, shape, numbers)) = signature.single_input() else {
@@ -124,16 +179,16 @@ fn from_numbers(model: &ServedModel, data: &[f32]) -> Result<Tensor, ApiError> {
         );
         return Err(ApiError::bad_request("wrong_type", message));
     }
-    if data.len() != numbers {
+    let given = data.len() / size_of::<f32>();
+    if given != numbers {
         let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
         let message = format!(
-            "data has {} numbers, model {name:?} takes {numbers} ({})",
-            data.len(),
+            "data has {given} numbers, model {name:?} takes {numbers} ({})",
             shape.join("×")
         );
         return Err(ApiError::bad_request("wrong_length", message));
     }
-    Tensor::from_f32(spec.name.clone(), shape, data)
+    Tensor::try_new(spec.name.clone(), spec.dtype, shape, data)
         .map_err(|error| ApiError::bad_request("wrong_shape", error.to_string()))
 }
 
@@ -164,7 +219,8 @@ async fn from_picture(
             "no thread is free to decode the picture",
         )
     })??;
-    from_numbers(model, &data)
+    let data = data.iter().flat_map(|number| number.to_le_bytes());
+    from_numbers(model, data.collect())
 }
 
 /// Returns the first file of a form.

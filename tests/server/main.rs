@@ -35,6 +35,7 @@ mod limits;
 mod liveness;
 mod metrics;
 mod models;
+mod openapi;
 #[cfg(target_os = "linux")]
 mod pid1;
 mod predict;

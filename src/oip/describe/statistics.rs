@@ -2,9 +2,10 @@
 
 use impetus_actors::serving::{self, ServedModel, Timed};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The statistics of one version of a model.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct ModelStatistics {
     /// Its name.
     pub name: String,
@@ -23,7 +24,7 @@ pub struct ModelStatistics {
 }
 
 /// What requests took.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct InferStatistics {
     /// Requests that were answered, from end to end.
     pub success: StatisticDuration,
@@ -44,7 +45,7 @@ pub struct InferStatistics {
 }
 
 /// What batches of one size took.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct BatchStatistics {
     /// How many rows they have.
     pub batch_size: u64,
@@ -57,7 +58,7 @@ pub struct BatchStatistics {
 }
 
 /// How often something was done, and how long that took together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct StatisticDuration {
     /// How often.
     pub count: u64,

@@ -1,5 +1,7 @@
 //! Requests that wait, and become batches: real clients, one worker, and a queue behind it.
 
+mod wire;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 

@@ -3,7 +3,7 @@
 mod asking;
 mod binary;
 mod compressed;
-mod echo;
+pub mod echo;
 mod inferring;
 mod refused;
 mod v1;

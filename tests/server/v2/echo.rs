@@ -63,9 +63,10 @@ pub fn start_with(setup: Setup) -> Server {
     server
 }
 
-type Through = (String, String, u64, Vec<Option<u64>>);
+/// An input, the output as which it comes back, the number of its type, and its shape.
+pub type Through = (String, String, u64, Vec<Option<u64>>);
 
-fn install(setup: &Setup, name: &str, through: Vec<Through>, description: &str) {
+pub fn install(setup: &Setup, name: &str, through: Vec<Through>, description: &str) {
     let mut graph = Message::default();
     for (input, output, _, _) in &through {
         graph = graph.message(1, node("Identity", &[input], output));

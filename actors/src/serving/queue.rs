@@ -2,8 +2,10 @@
 //!
 //! What a batch is made of, and when it goes, is decided in [`waiting`], which knows no clock; here
 //! is the lock around it and the waiting for what it says. A link waits for one of three events and
-//! asks nothing in between: something came in, the time is over until which a batch was held back,
-//! or its own worker has run out of work.
+//! asks nothing in between: something came in for it, the time is over until which a batch was held
+//! back, or its own worker has run out of work. What comes in is told to links whose workers have
+//! nothing to do, and to the others only when it makes a batch whole: to be woken for every request
+//! would cost more than a small model takes to answer it.
 //!
 //! A queue ends in two steps. One that is *sealed* takes no new work in, and what it has, or what
 //! comes back to it from a lost worker, is still taken and run. One that is *closed* has nothing
@@ -59,7 +61,10 @@ pub(super) struct Queue {
     capacity: usize,
     when_full: WhenFull,
     inner: Mutex<Inner>,
+    /// Told of what any link may take.
     filled: Notify,
+    /// Told of what only a link may take whose worker has nothing to do.
+    for_the_idle: Notify,
 }
 
 #[derive(Debug)]
@@ -92,6 +97,7 @@ impl Queue {
                 stage: Stage::Open,
             }),
             filled: Notify::new(),
+            for_the_idle: Notify::new(),
         }
     }
 
@@ -99,7 +105,8 @@ impl Queue {
     pub(super) fn follow(&self, policy: &BatchPolicy) {
         let mut inner = self.lock();
         inner.waiting.follow(policy);
-        self.wake(inner);
+        drop(inner);
+        self.wake_all();
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -147,7 +154,8 @@ impl Queue {
             return Err(jobs);
         }
         inner.waiting.put_back(jobs);
-        self.wake(inner);
+        drop(inner);
+        self.wake_all();
         Ok(())
     }
 
@@ -194,15 +202,26 @@ impl Queue {
         look: impl Fn(&mut Waiting, Instant, bool) -> Found<T>,
     ) -> Option<T> {
         loop {
-            let filled = self.filled.notified();
-            match self.look(taker, &look)? {
+            let (filled, for_the_idle) = (self.filled.notified(), self.for_the_idle.notified());
+            let until = match self.look(taker, &look)? {
                 Found::Batch(found) => return Some(found),
-                Found::Nothing => filled.await,
-                Found::Held(until) => tokio::select! {
+                Found::Held(until) => until,
+                Found::Nothing => None,
+            };
+            // Nothing comes between the look and the wait: a worker's room is given back by tasks of
+            // the thread that waits for it here.
+            if taker.is_idle() {
+                tokio::select! {
+                    () = filled => {}
+                    () = for_the_idle => {}
+                    () = time_comes(until) => {}
+                }
+            } else {
+                tokio::select! {
                     () = filled => {}
                     () = taker.turned_idle() => {}
-                    () = tokio::time::sleep_until(until.into()) => {}
-                },
+                    () = time_comes(until) => {}
+                }
             }
         }
     }
@@ -239,24 +258,47 @@ impl Queue {
     pub(super) fn close(&self) -> Vec<Job> {
         let mut inner = self.lock();
         inner.stage = Stage::Closed;
-        self.filled.notify_waiters();
-        inner.waiting.drain()
+        let left = inner.waiting.drain();
+        drop(inner);
+        self.wake_all();
+        left
     }
 
-    /// Has the links look at what has changed. Where batches are held back all of them do: one whose
-    /// worker is busy may leave to another what that one would take at once.
+    /// Has a link look at what has come in: any of them where it may take it, one whose worker has
+    /// nothing to do where the others would leave it to that one. Where it may become due by itself
+    /// all of them do.
     fn wake(&self, inner: MutexGuard<'_, Inner>) {
-        let holds_back = inner.waiting.holds_back();
+        let waiting = &inner.waiting;
+        let (by_time, anybody) = (
+            waiting.holds_for_a_time(),
+            !waiting.holds_back() || waiting.has_ripe(),
+        );
         drop(inner);
-        if holds_back {
-            self.filled.notify_waiters();
-        } else {
+        if by_time {
+            return self.wake_all();
+        }
+        self.for_the_idle.notify_one();
+        if anybody {
             self.filled.notify_one();
         }
+    }
+
+    fn wake_all(&self) {
+        self.filled.notify_waiters();
+        // One that is between a look and its wait has made itself known already.
+        self.for_the_idle.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing inside these sections can leave the lists half-changed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for a moment, or for ever where there is none.
+async fn time_comes(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -182,3 +182,25 @@ fn a_word_that_a_link_was_given_and_does_not_follow_can_be_passed_on() {
     queue.pass_on();
     assert!(takes.now_or_never().is_some());
 }
+
+#[test]
+fn a_busy_worker_is_told_of_a_whole_batch_and_of_nothing_less() {
+    let queue = queue("");
+    let (busy, idle) = (Worker::new(false), Worker::new(true));
+    let mut first = Box::pin(queue.take(&busy));
+    assert!(first.as_mut().now_or_never().is_none());
+    let mut answers = Vec::new();
+    for number in 1..=3 {
+        let (job, answer) = job(number);
+        queue.push(job).unwrap();
+        answers.push(answer);
+        assert!(first.as_mut().now_or_never().is_none());
+    }
+    let (fourth, _fourth) = job(4);
+    queue.push(fourth).unwrap();
+    assert_eq!(first.now_or_never().flatten().unwrap().len(), 4);
+    let mut second = Box::pin(queue.take(&idle));
+    let (fifth, _fifth) = job(5);
+    queue.push(fifth).unwrap();
+    assert_eq!(second.as_mut().now_or_never().flatten().unwrap().len(), 1);
+}

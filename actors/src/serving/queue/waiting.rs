@@ -1,7 +1,9 @@
 //! What waits for a worker, and what of it makes the next batch.
 //!
 //! No clock and no waiting is in here: whoever asks says what time it is, and is told what to take,
-//! or until when it is worth waiting. Requests lie in groups that may share a batch, each in three
+//! or until when it is worth waiting. A worker that has something to do already is worth waiting for
+//! until it has not, unless there is a whole batch for it: what waits meanwhile goes with what comes,
+//! to whichever worker has nothing to do first, and is in no worker that may turn out to hang. Requests lie in groups that may share a batch, each in three
 //! lanes; the front of each lane of each group is listed, so that the oldest of all is found without
 //! going through them, however many shapes there are.
 //!
@@ -34,8 +36,8 @@ pub(in crate::serving) struct Ticket {
 pub(super) enum Found<T> {
     /// There is one.
     Batch(T),
-    /// There is something that may be held back until then.
-    Held(Instant),
+    /// There is something that may be held back until then, or until a worker has nothing to do.
+    Held(Option<Instant>),
     /// Nothing.
     Nothing,
 }
@@ -105,7 +107,17 @@ impl Waiting {
 
     /// Tells whether anything is ever held back.
     pub(super) fn holds_back(&self) -> bool {
+        self.rules.hold_back()
+    }
+
+    /// Tells whether that ever has an end of its own, whatever the workers do.
+    pub(super) fn holds_for_a_time(&self) -> bool {
         !self.rules.delay.is_zero()
+    }
+
+    /// Tells whether there is a batch that needs no more requests.
+    pub(super) fn has_ripe(&self) -> bool {
+        self.ripe.iter().any(|lane| !lane.is_empty())
     }
 
     /// Takes a request in behind the others of its priority.
@@ -233,7 +245,7 @@ impl Waiting {
 
     /// Finds out whose turn it is.
     fn turn(&mut self, now: Instant, idle: bool) -> Found<(GroupKey, Lane)> {
-        let mut held: Option<Instant> = None;
+        let mut held: Option<Option<Instant>> = None;
         for lane in self.lanes_in_turn() {
             if lane == Lane::Late && held.is_some() {
                 break;
@@ -250,7 +262,8 @@ impl Waiting {
             if let Some((_, ripe)) = self.ripe[lane as usize].first_key_value() {
                 return Found::Batch((*ripe, lane));
             }
-            held = Some(held.map_or(until, |earlier| earlier.min(until)));
+            let earlier = held.flatten().into_iter().chain(until).min();
+            held = Some(earlier);
         }
         held.map_or(Found::Nothing, Found::Held)
     }
@@ -305,8 +318,8 @@ impl Waiting {
         let Some(group) = self.groups.get_mut(&key) else {
             return;
         };
-        let ripe = !self.rules.delay.is_zero()
-            && group.is_ripe(self.rules.max_rows, &self.rules.preferred);
+        let ripe =
+            self.rules.hold_back() && group.is_ripe(self.rules.max_rows, &self.rules.preferred);
         for lane in Lane::ALL {
             let index = lane as usize;
             let front = group.front(lane).map(|entry| (entry.number, ripe));
@@ -335,13 +348,21 @@ impl Waiting {
 // === impl Rules ===
 
 impl Rules {
-    /// Returns until when a request may be held back that leads a batch; `None` when it is to go.
-    fn held_until(&self, lead: &Job, now: Instant, idle: bool) -> Option<Instant> {
-        if self.delay.is_zero() || lead.alone || (idle && self.adaptive) {
+    fn hold_back(&self) -> bool {
+        self.adaptive || !self.delay.is_zero()
+    }
+
+    /// Returns until when a request may be held back that leads a batch, at the latest; `None` when
+    /// it is to go.
+    fn held_until(&self, lead: &Job, now: Instant, idle: bool) -> Option<Option<Instant>> {
+        if lead.alone || (idle && self.adaptive) {
             return None;
         }
+        if self.delay.is_zero() {
+            return self.adaptive.then_some(None);
+        }
         let until = lead.enqueued + self.delay;
-        (now < until).then_some(until)
+        (now < until).then_some(Some(until))
     }
 }
 

@@ -6,6 +6,8 @@ use super::*;
 /// What waits, and the time, which stands still unless the test moves it.
 struct Desk {
     waiting: Waiting,
+    /// Whether whoever takes has nothing to do.
+    idle: bool,
     now: Instant,
     pushed: usize,
     answers: Vec<Answer>,
@@ -13,8 +15,11 @@ struct Desk {
 
 impl Desk {
     fn new(text: &str) -> Self {
+        let policy = policy(text);
         Self {
-            waiting: Waiting::new(&policy(text)),
+            // Where a time is stated it is a busy worker's batches that are held back.
+            idle: policy.delay.is_zero(),
+            waiting: Waiting::new(&policy),
             now: Instant::now(),
             pushed: 0,
             answers: Vec::new(),
@@ -55,9 +60,9 @@ impl Desk {
         });
     }
 
-    /// Takes a batch for a busy worker and returns the numbers in it.
+    /// Takes a batch and returns the numbers in it.
     fn take(&mut self) -> Vec<usize> {
-        match self.waiting.take(self.now, false) {
+        match self.waiting.take(self.now, self.idle) {
             Found::Batch(jobs) => jobs.iter().map(number).collect(),
             Found::Held(_) | Found::Nothing => Vec::new(),
         }
@@ -65,8 +70,9 @@ impl Desk {
 
     /// Returns for how many milliseconds what waits is held back.
     fn held(&mut self) -> Option<u128> {
-        match self.waiting.take(self.now, false) {
-            Found::Held(until) => Some((until - self.now).as_millis()),
+        match self.waiting.take(self.now, self.idle) {
+            Found::Held(Some(until)) => Some((until - self.now).as_millis()),
+            Found::Held(None) => panic!("held back for ever"),
             Found::Batch(_) | Found::Nothing => None,
         }
     }
@@ -86,6 +92,45 @@ fn a_batch_is_held_back_until_it_is_full() {
     desk.normal(1);
     assert_eq!(desk.take(), [1, 2, 3, 4]);
     assert!(desk.take().is_empty());
+}
+
+#[test]
+fn a_worker_that_is_busy_gets_a_whole_batch_or_waits_until_it_has_nothing_to_do() {
+    let mut desk = Desk::new("");
+    desk.idle = false;
+    desk.normals(3);
+    assert!(matches!(
+        desk.waiting.take(desk.now, false),
+        Found::Held(None)
+    ));
+    desk.normals(2);
+    assert_eq!(desk.take(), [1, 2, 3, 4]);
+    assert!(matches!(
+        desk.waiting.take(desk.now, false),
+        Found::Held(None)
+    ));
+    desk.idle = true;
+    assert_eq!(desk.take(), [5]);
+}
+
+#[test]
+fn a_whole_batch_of_another_shape_goes_before_one_that_a_busy_worker_waits_for() {
+    let mut desk = Desk::new("");
+    desk.idle = false;
+    desk.normal(1);
+    (0..4).for_each(|_| {
+        desk.push(Priority::Normal, 1, 2);
+    });
+    assert_eq!(desk.take(), [2, 3, 4, 5]);
+    assert!(desk.take().is_empty());
+}
+
+#[test]
+fn a_model_that_is_not_to_fill_batches_gives_a_busy_worker_what_there_is() {
+    let mut desk = Desk::new("batching.adaptive = false");
+    desk.idle = false;
+    desk.normals(3);
+    assert_eq!(desk.take(), [1, 2, 3]);
 }
 
 #[test]

@@ -164,7 +164,11 @@ impl Trial {
         let jobs = match self.waiting.take(self.now, idle) {
             Found::Batch(jobs) => jobs,
             Found::Held(until) => {
-                prop_assert!(until > self.now && until <= self.now + self.policy.delay);
+                let latest = self.now + self.policy.delay;
+                match until {
+                    Some(until) => prop_assert!(until > self.now && until <= latest),
+                    None => prop_assert!(self.policy.delay.is_zero() && !idle),
+                }
                 prop_assert!(
                     !(idle && self.policy.adaptive),
                     "held back from an idle worker"
@@ -244,13 +248,14 @@ impl Trial {
         Ok(())
     }
 
-    /// Takes all that is left, as time goes by, and counts what there was.
+    /// Takes all that is left, as time goes by and the workers come to have nothing to do, and counts
+    /// what there was.
     fn finish(mut self) -> Result<(), TestCaseError> {
         while self.waiting.len() > 0 {
             let before = self.waiting.len();
             if !self.take(false)? {
                 self.now += self.policy.delay;
-                self.take(false)?;
+                self.take(self.policy.delay.is_zero())?;
             }
             prop_assert!(self.waiting.len() < before, "it is held back for ever");
         }

@@ -38,10 +38,7 @@ pub(super) fn run(_: &Places) -> anyhow::Result<Report> {
     let mut table = Table::new(title, ["list", "serde_json", "impetus", "times faster"]);
     for list in lists() {
         let (theirs, ours) = measure(&list.text)?;
-        let ratio = report.figure(
-            format!("{} times", list.name),
-            Spread::of([theirs / ours])?,
-        );
+        let ratio = report.figure(format!("{} times", list.name), Spread::of([theirs / ours])?);
         table.row([
             list.name.to_owned(),
             format!("{theirs:.1}"),
@@ -108,7 +105,9 @@ fn measure(list: &str) -> anyhow::Result<(f64, f64)> {
         theirs = theirs.min(fastest(|| {
             serde_json::from_str::<Vec<f32>>(black_box(list)).is_ok()
         })?);
-        ours = ours.min(fastest(|| json::read(black_box(request.as_bytes())).is_ok())?);
+        ours = ours.min(fastest(|| {
+            json::read(black_box(request.as_bytes())).is_ok()
+        })?);
     }
     Ok((theirs, ours))
 }

@@ -16,6 +16,7 @@ step "what the tests need"
 scripts/fetch-onnxruntime.sh
 scripts/install-prometheus.sh
 scripts/install-kubernetes-tools.sh
+scripts/install-openapi-schema.sh
 scripts/install-haproxy.sh
 scripts/install-faketime.sh
 

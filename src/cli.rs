@@ -2,7 +2,8 @@
 //!
 //! `impetus serve` is the server; the other commands are for the person in
 //! front of it: `check-config` says what the server would run with, `status`
-//! how a running one is, `metrics` which figures it has. `worker` is the
+//! how a running one is, `metrics` which figures it has, `openapi` what it
+//! answers over HTTP. `worker` is the
 //! server's own re-execution of itself and is hidden, since nobody else can
 //! start one that works.
 //!
@@ -13,6 +14,7 @@
 
 pub mod check_config;
 pub mod metrics;
+pub mod openapi;
 pub mod status;
 
 use std::ffi::OsString;
@@ -51,6 +53,8 @@ pub enum Command {
     CheckConfig(CheckConfigArgs),
     /// Say which metrics a server has
     Metrics(MetricsArgs),
+    /// Print the OpenAPI document of what a server of this configuration answers over HTTP
+    Openapi(OpenapiArgs),
     /// Show how a running server is: actors, models, score
     Status(StatusArgs),
 }
@@ -104,6 +108,14 @@ pub struct MetricsArgs {
     /// Print the name of every series, one on each line
     #[arg(long)]
     pub names: bool,
+}
+
+/// Arguments of `impetus openapi`.
+#[derive(Clone, Debug, Args)]
+pub struct OpenapiArgs {
+    /// TOML file to configure from; the environment overrules it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Arguments of `impetus status`.

@@ -7,6 +7,7 @@ mod admin;
 mod body;
 mod coding;
 mod connection;
+mod docs;
 pub mod error;
 mod events;
 mod faults;
@@ -15,6 +16,7 @@ mod local;
 pub mod measuring;
 mod metrics;
 mod models;
+pub mod openapi;
 mod parts;
 mod predict;
 mod predlog;
@@ -97,6 +99,8 @@ pub fn health_routes(config: &mut web::ServiceConfig, state: &AppState) {
 
 /// Routes of the main port beside the health plane's.
 pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
+    openapi::routes(config, state);
+    docs::routes(config);
     if state.role().infers() {
         models::order_routes(config);
         predict::routes(config);

@@ -24,6 +24,9 @@ fn run(command: Command) -> Exit {
             cli::check_config::run(&args, process_environment(), &mut stdout(), &mut stderr())
         }
         Command::Metrics(args) => cli::metrics::run(&args, &mut stdout()),
+        Command::Openapi(args) => {
+            cli::openapi::run(&args, process_environment(), &mut stdout(), &mut stderr())
+        }
         Command::Status(args) => cli::status::run(&args),
     }
 }

@@ -41,7 +41,7 @@ pub use prediction::{
     ConfidenceScores, Detection, Finite, InvalidLabel, Label, NotFinite, Prediction,
 };
 pub use prediction_time::{InvalidPredictionTime, PredictionTime};
-pub use query::{GroupStats, Page, Query, Stats};
+pub use query::{GroupStats, LoggedPrediction, Page, Query, Stats};
 pub use row::Row;
 pub use status::{DatabaseState, LogSnapshot, PredictionLogStatus};
 

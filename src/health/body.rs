@@ -9,30 +9,37 @@ use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
 
 use super::Course;
 use super::facts::{Exhibits, Facts};
 use super::fold::{self, Readiness, Rules};
 use super::score::{self, Component, Grade};
+use crate::last_run::PreviousRun;
 
 /// `GET /api/health/live`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LiveBody {
     /// The verdict.
     pub alive: bool,
+    #[schema(format = DateTime)]
     timestamp: String,
     uptime_seconds: f64,
+    #[schema(required, format = DateTime)]
     last_heartbeat: Option<String>,
+    /// What speaks against it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
 /// `GET /api/health/ready`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ReadyBody {
     /// The verdict.
     pub ready: bool,
+    #[schema(format = DateTime)]
     timestamp: String,
+    /// Every check by its name, and by its aliases (`health.check_aliases`).
     checks: BTreeMap<String, bool>,
     message: &'static str,
     /// Everything that speaks against it.
@@ -40,50 +47,65 @@ pub struct ReadyBody {
 }
 
 /// `GET /api/health/startup`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StartupBody {
     /// Whether the supervision tree has come to stand.
     pub started: bool,
+    #[schema(format = DateTime)]
     timestamp: String,
     uptime_seconds: f64,
 }
 
 /// `GET /api/health`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct HealthBody {
     /// The verdict.
     pub status: Grade,
+    #[schema(format = DateTime)]
     timestamp: String,
     uptime_seconds: f64,
+    #[schema(required, format = DateTime)]
     last_heartbeat: Option<String>,
+    #[schema(required)]
     heartbeat_age_seconds: Option<f64>,
+    /// Unhealthy evaluations in a row.
     consecutive_failures: u64,
     version: &'static str,
     environment: String,
 }
 
 /// `GET /api/health/status`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StatusBody {
     #[serde(flatten)]
     health: HealthBody,
+    /// The worst required component's.
+    #[schema(maximum = 100)]
     score: u8,
+    /// `serving`, or the step of the end the process is in.
     phase: &'static str,
     lifecycle: Course,
+    /// An operator has taken the server out of traffic.
     drained: bool,
     healing: HealingBody,
+    #[schema(value_type = BTreeMap<String, Component>)]
     components: BTreeMap<&'static str, Component>,
+    /// The supervision tree: the root with all under it.
     actors: Vec<StatusNode>,
+    /// Every version of every model.
     models: Vec<ModelStatus>,
+    /// How the run before this one ended; null for the first.
+    #[schema(required, value_type = Option<PreviousRun>)]
     previous_run: Option<Value>,
 }
 
 /// Whether fallen actors are started again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct HealingBody {
     /// Healing is paused.
     pub paused: bool,
     /// After how long it goes on by itself.
+    #[schema(required)]
     pub resumes_in_seconds: Option<f64>,
 }
 

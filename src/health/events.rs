@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use impetus_supervision::{ActorId, Event, StatusBoard};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body::timestamp;
 
@@ -23,10 +24,13 @@ pub struct EventsWanted {
 }
 
 /// `GET /api/health/events`.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct EventsBody {
+    /// Oldest first.
     events: Vec<Event>,
+    /// What to pass as `since` to be told what comes next.
     next_since: u64,
+    #[schema(format = DateTime)]
     timestamp: String,
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use super::score::round;
 
@@ -34,7 +35,7 @@ pub enum Phase {
 }
 
 /// How a step of the end went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is under way.
@@ -50,7 +51,7 @@ pub enum Outcome {
 }
 
 /// A step of the end.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Step {
     /// Name of its phase.
     pub step: &'static str,
@@ -66,13 +67,15 @@ pub struct Step {
 }
 
 /// Where the process is at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = Lifecycle)]
 pub struct Course {
     /// Name of the phase.
     pub phase: &'static str,
     /// How long it has been in it.
     pub age_seconds: f64,
     /// How much time is left until its deadline; nothing for a phase that has none.
+    #[schema(required)]
     pub left_seconds: Option<f64>,
     /// The steps of the end, the one under way included, in their order.
     pub steps: Vec<Step>,

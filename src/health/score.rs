@@ -18,6 +18,7 @@ use std::time::Duration;
 use impetus_actors::serving::ModelState;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::facts::Facts;
 use super::fold::Rules;
@@ -38,7 +39,7 @@ pub const COMPONENTS: [&str; 8] = [
 ];
 
 /// Healthy, degraded or unhealthy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
     /// All is well.
@@ -50,13 +51,15 @@ pub enum Grade {
 }
 
 /// A component's score.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Component {
     /// The grade that follows from the score.
     pub status: Grade,
     /// 0 to 100.
+    #[schema(maximum = 100)]
     pub score: u8,
     /// What it was taken from.
+    #[schema(value_type = Object)]
     pub detail: Map<String, Value>,
     #[serde(skip)]
     pub(super) required: bool,

@@ -25,8 +25,10 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, HttpRequest, web};
 use impetus_supervision::ActorId;
 use tracing::warn;
+use utoipa::OpenApi;
 
 use super::error::ApiError;
+use super::openapi::refusals::refusals;
 use super::{AppState, local};
 
 /// Bytes of an order.
@@ -34,6 +36,20 @@ const LONGEST_ORDER: usize = 4096;
 
 /// Under whose name the history keeps what concerns the whole server.
 const ROOT: &str = "root";
+
+refusals! {
+    /// What is answered to those who may not ask.
+    OrderRefusals: (403, ["not_local"], "the caller is not on this machine: another address, a proxy's `Forwarded` or `X-Forwarded-*`, or another page's `Origin`"),
+}
+
+/// Returns what can be ordered here, for the document.
+pub(super) fn api() -> utoipa::openapi::OpenApi {
+    let mut api = healing::Api::openapi();
+    api.merge(drain::Api::openapi());
+    api.merge(quarantine::Api::openapi());
+    api.merge(restart::Api::openapi());
+    api
+}
 
 pub(super) fn routes(config: &mut web::ServiceConfig, state: &AppState) {
     if !state.config.admin.enabled {

@@ -9,6 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use impetus_actors::serving::{Fault, ServeError};
 use impetus_engine::EngineError;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::oip::{Kind, Refusal};
 
@@ -23,18 +24,27 @@ pub struct ApiError {
 }
 
 /// One thing among several that are wrong with a request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ErrorDetail)]
 pub struct Detail {
     /// Where it is.
+    #[schema(example = "predictions[3].timestamp")]
     pub field: String,
     /// What is wrong with it.
     pub problem: String,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// An error on the wire.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct Body<'a> {
+    /// What is wrong, why, and what to do, for people.
+    #[schema(example = "no model named \"survace\" is served here")]
     error: &'a str,
+    /// What programs tell it by; it does not change.
+    #[schema(example = "unknown_model")]
     code: &'a str,
+    /// Each of several things that are wrong.
     #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
     details: &'a [Detail],
 }
@@ -120,6 +130,10 @@ impl From<ServeError> for ApiError {
             ServeError::NoModel { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_model"),
             ServeError::NotReady { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_not_ready"),
             ServeError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
+            ServeError::Shed { .. } => (StatusCode::TOO_MANY_REQUESTS, "shed"),
+            // As Triton answers it: the server was not able to, and 504 is for those who waited for
+            // an answer as long as they would.
+            ServeError::QueueTimeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "queue_timeout"),
             ServeError::Quarantined { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "quarantined"),
             ServeError::Unloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_unloaded"),
             ServeError::DeadlineExceeded { .. } => {

@@ -2,28 +2,55 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use utoipa::{IntoParams, OpenApi};
 
 use super::AppState;
 use super::error::ApiError;
-use crate::health::events::{EventsWanted, UnknownActor};
+use super::openapi::refusals::refusals;
+use super::openapi::tag;
+use crate::health::events::{EventsBody, EventsWanted, UnknownActor};
 
 /// Events of an answer when nobody says how many.
 const LIMIT: usize = 100;
 /// Events of an answer at most.
 const MOST: usize = 1000;
 
-#[derive(Debug, Deserialize)]
+#[derive(OpenApi)]
+#[openapi(paths(events))]
+pub(super) struct Api;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct EventsQuery {
+    /// Of this actor alone.
+    #[param(example = "model_loader")]
     actor: Option<String>,
+    /// At most so many.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
+    /// After this number, oldest first; the latest there are when absent.
     since: Option<u64>,
+}
+
+refusals! {
+    /// What is answered instead of the history.
+    EventsRefusals:
+    (400, ["bad_query"], "a parameter has another name or value than is possible"),
+    (404, ["unknown_actor"], "there is no actor of that name, and no event of one"),
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/api/health/events", web::get().to(events));
 }
 
+/// What has happened to the actors.
+///
+/// To follow, pass `next_since` of one answer as `since` of the next.
+#[utoipa::path(
+    get, path = "/api/health/events", operation_id = "events", tag = tag::HEALTH, params(EventsQuery),
+    responses((status = 200, description = "Events", body = EventsBody), EventsRefusals)
+)]
 async fn events(
     request: HttpRequest,
     state: web::Data<AppState>,

@@ -7,19 +7,27 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use impetus_supervision::{ActorId, Fault};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
+use utoipa::{OpenApi, ToSchema};
 
 use super::body::Body;
 use super::error::ApiError;
+use super::openapi::refusals::refusals;
+use super::openapi::tag;
 use super::{AppState, local};
 use crate::config::Period;
 
 /// "For ever", for a fault that ends by itself only in theory.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-#[derive(Debug, Deserialize)]
+#[derive(OpenApi)]
+#[openapi(paths(order))]
+pub(super) struct Api;
+
+/// What is to be broken.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = FaultOrder, example = json!({"target": "model_loader", "fault": "panic"}))]
 #[serde(deny_unknown_fields)]
 struct Order {
     /// An actor's name, or `http` for the request worker that takes this very request.
@@ -30,10 +38,13 @@ struct Order {
     times: u32,
     /// How long a block lasts; for ever when absent.
     #[serde(rename = "for")]
+    #[schema(value_type = Option<String>, example = "30s")]
     lasting: Option<Period>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// How it is broken; `none` takes back what has been ordered and has not struck.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[schema(as = Fault)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Panic,
@@ -45,6 +56,41 @@ enum Kind {
     None,
 }
 
+/// What has been ordered.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Ordered {
+    /// The actor will break.
+    Armed {
+        /// Name of the actor.
+        armed: String,
+        /// How many of its incarnations.
+        times: u32,
+    },
+    /// What was ordered has been taken back.
+    Disarmed {
+        /// Name of the actor.
+        disarmed: String,
+    },
+    /// The request worker has stood still.
+    Blocked {
+        /// For so many seconds.
+        blocked: f64,
+    },
+}
+
+refusals! {
+    /// What is answered when nothing is broken.
+    FaultRefusals:
+    (400, ["bad_order", "bad_body"], "the order cannot be read"),
+    (400, ["wrong_fault"], "http workers can only be blocked"),
+    (403, ["not_local"], "the caller is not on this machine"),
+    (404, ["unknown_actor"], "no actor of that name"),
+    (408, ["body_timeout"], "the body did not come in time"),
+    (413, ["too_large"], "more than `http.max_body` bytes"),
+    (415, ["unsupported_media_type"], "orders are `application/json`"),
+}
+
 fn once() -> u32 {
     1
 }
@@ -53,6 +99,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/api/faults", web::post().to(order));
 }
 
+/// Break something on purpose.
+#[utoipa::path(
+    post, path = "/api/faults", operation_id = "order_fault", tag = tag::FAULTS, request_body = Order,
+    responses((status = 200, description = "It is ordered, or done", body = Ordered), FaultRefusals)
+)]
 async fn order(
     request: HttpRequest,
     state: web::Data<AppState>,
@@ -85,11 +136,16 @@ async fn order(
         Kind::Kill => Fault::Kill,
         Kind::None => {
             faults.disarm(&actor);
-            return Ok(HttpResponse::Ok().json(json!({"disarmed": order.target})));
+            return Ok(HttpResponse::Ok().json(Ordered::Disarmed {
+                disarmed: order.target,
+            }));
         }
     };
     faults.arm(&actor, fault, order.times);
-    Ok(HttpResponse::Ok().json(json!({"armed": order.target, "times": order.times})))
+    Ok(HttpResponse::Ok().json(Ordered::Armed {
+        armed: order.target,
+        times: order.times,
+    }))
 }
 
 /// Reads an order. It has to call itself JSON, which no web page of somebody else's can have a
@@ -113,7 +169,9 @@ fn block_this_worker(fault: Kind, lasting: Duration) -> Result<HttpResponse, Api
         Kind::Block => {
             #[expect(clippy::disallowed_methods, reason = "blocking is the purpose")]
             std::thread::sleep(lasting);
-            Ok(HttpResponse::Ok().json(json!({"blocked": lasting.as_secs_f64()})))
+            Ok(HttpResponse::Ok().json(Ordered::Blocked {
+                blocked: lasting.as_secs_f64(),
+            }))
         }
         _ => Err(ApiError::bad_request(
             "wrong_fault",

@@ -21,19 +21,61 @@ use impetus_actors::serving::{Protocol, Request, Route, ServeError, ServedModel}
 use impetus_engine::{DType, Tensor};
 use serde::Deserialize;
 use tracing::info;
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::body::Body;
 use super::error::ApiError;
 use super::measuring::{About, measure};
+use super::openapi::refusals::refusals;
+use super::openapi::tag;
 use super::{AppState, Endpoint};
 use crate::oip::json;
 
 /// Parts a form may have before it is refused.
 const MOST_PARTS: usize = 16;
 
-#[derive(Debug, Deserialize)]
+#[derive(OpenApi)]
+#[openapi(paths(predict))]
+pub(super) struct Api;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct PredictQuery {
+    /// Which model; may be left out when there is only one.
+    #[param(example = "surface")]
     model: Option<String>,
+}
+
+/// A PNG or JPEG as it is.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+struct Picture(#[expect(dead_code, reason = "stands for the bytes in the document")] web::Bytes);
+
+/// A form with one file, under any name.
+#[derive(ToSchema)]
+#[schema(as = PictureForm)]
+struct Form {
+    #[schema(value_type = String, format = Binary)]
+    #[expect(dead_code, reason = "stands for the file in the document")]
+    image: web::Bytes,
+}
+
+refusals! {
+    /// What is answered instead of a class.
+    PredictRefusals:
+    (400, ["wrong_length", "wrong_type", "missing_data", "not_a_number", "not_json", "wrong_shape", "several_inputs"], "the numbers are not what the model takes; the message names the place"),
+    (400, ["broken_image", "bad_form", "no_file", "bad_body"], "the picture or the form cannot be read"),
+    (400, ["bad_query"], "`model` is there twice"),
+    (404, ["unknown_model"], "no model of that name"),
+    (408, ["body_timeout"], "the body did not come in time"),
+    (413, ["too_large", "too_many_pixels"], "more than `http.max_body` bytes or `http.max_image_pixels` pixels"),
+    (415, ["unsupported_media_type", "not_an_image", "no_images"], "neither JSON nor PNG nor JPEG, or a model that takes numbers only"),
+    (422, ["quarantined"], "this very content has killed a worker that had nothing else; it is refused for a while"),
+    (429, ["queue_full"], "`models.queue` requests wait already"),
+    (500, ["run_failed", "out_of_memory", "output_too_large", "no_classification", "engine_failed"], "the model ran and failed"),
+    (503, ["no_model", "model_not_ready", "model_unloaded", "worker_lost", "overloaded"], "it cannot answer now; the message says why"),
+    (503, ["draining"], "the server is ending and the connection is a new one; another server takes it"),
+    (504, ["deadline_exceeded"], "no answer within `http.request_timeout`"),
 }
 
 /// What a body can be.
@@ -52,6 +94,17 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.service(predict);
 }
 
+/// Numbers or a picture in, a class out.
+///
+/// A picture is decoded, brought to the size of the model (bilinear, averaged when shrunk), multiplied with `scale` and
+/// normalised, as the model's `[image]` section says. Scores that are not probabilities already go through softmax.
+#[utoipa::path(
+    post, path = "/predict", operation_id = "predict", tag = tag::PREDICT, params(PredictQuery),
+    request_body(content(
+        (numbers::Numbers = "application/json"), (Picture = "image/png"), (Picture = "image/jpeg"), (Form = "multipart/form-data"),
+    )),
+    responses((status = 200, description = "The class", body = answer::Answer), PredictRefusals)
+)]
 async fn predict(
     request: HttpRequest,
     state: web::Data<AppState>,

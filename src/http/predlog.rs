@@ -4,14 +4,47 @@ use actix_web::guard::Get;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, web};
-use impetus_actors::predlog::{BatchError, LogBatch, LogError, Query, ReadError};
-use serde::Deserialize;
-use serde_json::json;
+use impetus_actors::predlog::{BatchError, LogBatch, LogError, Page, Query, ReadError, Stats};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::body::Body;
 use super::error::{ApiError, Detail};
 use super::measuring::measure;
+use super::openapi::refusals::refusals;
+use super::openapi::tag;
 use super::{AppState, Endpoint};
+
+#[derive(OpenApi)]
+#[openapi(paths(log, predictions, stats))]
+pub(super) struct Api;
+
+/// The batch is committed and synced to the disk.
+#[derive(Debug, Serialize, ToSchema)]
+struct Logged {
+    /// How many predictions it has.
+    logged: usize,
+    #[schema(example = "logged")]
+    status: &'static str,
+}
+
+refusals! {
+    /// What is answered to a batch that is not logged.
+    LogRefusals:
+    (400, ["not_json", "bad_body"], "the body is no JSON, or cannot be read"),
+    (408, ["body_timeout"], "the body did not come in time"),
+    (413, ["too_large", "too_many_predictions"], "more than `http.max_body` bytes or `predlog.max_batch_rows` predictions"),
+    (422, ["invalid_batch"], "`details` names each wrong field, as `predictions[3].timestamp`"),
+    (503, ["log_unavailable", "log_overloaded", "log_timed_out"], "not committed; send it again after `Retry-After`"),
+    (503, ["draining"], "the server is ending and the connection is a new one; another server takes it"),
+}
+
+refusals! {
+    /// What is answered instead of what was logged.
+    ReadRefusals:
+    (400, ["bad_query"], "a parameter has a value that is not possible"),
+    (503, ["log_unavailable"], "the database does not answer; ask again after `Retry-After`"),
+}
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let log = web::resource("/log")
@@ -34,6 +67,14 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.service(log).service(predictions).service(stats);
 }
 
+/// Log predictions that were made elsewhere.
+///
+/// A batch is taken whole or not at all. A prediction's key is its `id`, or else a hash of device, image, timestamp, model
+/// and index, so that a batch that is sent twice makes no second row and gets the same answer.
+#[utoipa::path(
+    post, path = "/log", operation_id = "log", tag = tag::LOG, request_body = LogBatch,
+    responses((status = 200, description = "It is on the disk", body = Logged), LogRefusals)
+)]
 async fn log(state: web::Data<AppState>, body: Body) -> Result<HttpResponse, ApiError> {
     let predlog = state
         .predlog
@@ -53,18 +94,35 @@ async fn log(state: web::Data<AppState>, body: Body) -> Result<HttpResponse, Api
         ));
     }
     let ack = predlog.log(batch, body.time_left()).await?;
-    Ok(HttpResponse::Ok().json(json!({"status": "logged", "logged": ack.logged})))
+    Ok(HttpResponse::Ok().json(Logged {
+        logged: ack.logged,
+        status: "logged",
+    }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct PredictionsQuery {
+    /// How many, at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
+    /// Where the page before ended: its `next_cursor`.
     cursor: Option<String>,
+    /// Those of this device alone.
     edge_device_id: Option<String>,
+    /// Those alone that found a defect.
     defect_only: Option<bool>,
+    /// Those of this model alone.
     model: Option<String>,
 }
 
+/// What was logged, newest first.
+///
+/// Ask again with `cursor` set to `next_cursor` until that is null.
+#[utoipa::path(
+    get, path = "/predictions", operation_id = "predictions", tag = tag::LOG, params(PredictionsQuery),
+    responses((status = 200, description = "A page", body = Page), ReadRefusals)
+)]
 async fn predictions(
     state: web::Data<AppState>,
     query: web::Query<PredictionsQuery>,
@@ -86,6 +144,11 @@ async fn predictions(
     Ok(HttpResponse::Ok().json(page))
 }
 
+/// What was logged, counted.
+#[utoipa::path(
+    get, path = "/stats", operation_id = "stats", tag = tag::LOG,
+    responses((status = 200, description = "Counts", body = Stats), ReadRefusals)
+)]
 async fn stats(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     let predlog = state
         .predlog

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::error::QueryPayloadError;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
@@ -40,6 +41,7 @@ pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io
             .app_data(edge.start_here())
             .app_data(Lookout::start_here(&limits, Arc::clone(&state.traffic)))
             .app_data(state.clone())
+            .app_data(query_config())
             .wrap(from_fn(request::every))
             .configure(|config| health_routes(config, &state))
             .configure(|config| work_routes(config, &state))
@@ -93,6 +95,12 @@ pub fn health_server(state: AppState, listener: TcpListener) -> io::Result<Serve
         .max_connections(HEALTH_CONNECTIONS)
         .listen(listener)?
         .run())
+}
+
+/// Has a query that cannot be read refused as everything else is.
+fn query_config() -> web::QueryConfig {
+    let refused = |error: QueryPayloadError| ApiError::bad_request("bad_query", error.to_string());
+    web::QueryConfig::default().error_handler(move |error, _| refused(error).into())
 }
 
 async fn not_found(request: actix_web::HttpRequest) -> Result<HttpResponse, ApiError> {

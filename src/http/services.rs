@@ -1,18 +1,81 @@
 //! `/health` and `/ready` of the two services of the contract's second part.
 
-use std::time::SystemTime;
-
 use actix_web::{HttpResponse, web};
 use impetus_actors::sliding::Tally;
 use impetus_supervision::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use tracing::{debug, warn};
+use utoipa::{OpenApi, ToSchema};
 
 use super::AppState;
+use super::openapi::tag;
 use crate::config::Readiness;
 use crate::health::Phase;
 use crate::health::body::timestamp;
 use crate::health::fold::DRAINED;
+
+#[derive(OpenApi)]
+#[openapi(paths(health, ready))]
+pub(super) struct Api;
+
+/// `GET /health`.
+#[derive(Debug, Serialize, ToSchema)]
+struct ServiceHealth {
+    /// What speaks against it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// `inference-service`, `logging-service`, or `impetus` where one process is both.
+    #[schema(example = "inference-service")]
+    service: &'static str,
+    /// `healthy` or `unhealthy`.
+    #[schema(example = "healthy")]
+    status: &'static str,
+    #[schema(format = DateTime)]
+    timestamp: String,
+    uptime_seconds: f64,
+}
+
+/// `GET /ready`: the fields of the inference service, of the logging service, or of both.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct ServiceReady {
+    /// Logging: the database was opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    db_initialized: Option<bool>,
+    /// Logging: predictions with a defect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    defects_detected: Option<u64>,
+    /// Logging: what is wrong with the database, where it decides nothing (`predlog.readiness`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<String>,
+    /// Executions and log requests that failed.
+    errors: u64,
+    /// When a prediction was last served or logged.
+    #[schema(required, format = DateTime)]
+    last_prediction: Option<String>,
+    /// Inference: a model registry answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mlflow_accessible: Option<bool>,
+    /// Inference: every model that is required is usable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_loaded: Option<bool>,
+    /// Logging: predictions that were logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predictions_logged: Option<u64>,
+    /// Inference: predictions that were answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predictions_served: Option<u64>,
+    /// With `not_ready`: everything that speaks against it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Inference: how it stands with the model registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<&'static str>,
+    /// `ready` or `not_ready`.
+    #[schema(example = "ready")]
+    status: &'static str,
+    #[schema(format = DateTime)]
+    timestamp: String,
+}
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -20,34 +83,53 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/ready", web::get().to(ready));
 }
 
+/// Whether this service lives.
+#[utoipa::path(
+    get, path = "/health", operation_id = "service_health", tag = tag::SERVICES,
+    responses(
+        (status = 200, description = "It does", body = ServiceHealth),
+        (status = 500, description = "It does not, and `reason` says why", body = ServiceHealth),
+    )
+)]
 async fn health(state: web::Data<AppState>) -> HttpResponse {
     let live = state.plane.live();
-    let mut body = json!({
-        "status": if live.alive { "healthy" } else { "unhealthy" },
-        "service": state.role().service(),
-        "timestamp": timestamp(state.plane.wall()),
-        "uptime_seconds": state.plane.uptime().as_secs_f64(),
-    });
-    if let Some(reason) = live.reason() {
+    let body = ServiceHealth {
+        reason: live.reason().map(str::to_owned),
+        service: state.role().service(),
+        status: if live.alive { "healthy" } else { "unhealthy" },
+        timestamp: timestamp(state.plane.wall()),
+        uptime_seconds: state.plane.uptime().as_secs_f64(),
+    };
+    if let Some(reason) = &body.reason {
         warn!(reason, "health probe said no");
-        body["reason"] = json!(reason);
         return HttpResponse::InternalServerError().json(body);
     }
     debug!("health probe answered");
     HttpResponse::Ok().json(body)
 }
 
+/// Whether this service takes work.
+///
+/// The inference service needs its models, the logging service its database, and neither may err too often: not above
+/// half of what it has done in the last minute.
+#[utoipa::path(
+    get, path = "/ready", operation_id = "service_ready", tag = tag::SERVICES,
+    responses(
+        (status = 200, description = "It does", body = ServiceReady),
+        (status = 503, description = "It does not, and `reason` says why", body = ServiceReady),
+    )
+)]
 async fn ready(state: web::Data<AppState>) -> HttpResponse {
     let mut reasons = Vec::new();
-    let mut fields = Map::new();
+    let mut body = ServiceReady::default();
     if state.role().infers() {
-        inference(&state, &mut fields, &mut reasons);
+        inference(&state, &mut body, &mut reasons);
     }
     if state.role().logs() {
-        logging(&state, &mut fields, &mut reasons);
+        logging(&state, &mut body, &mut reasons);
     }
     if state.role().infers() && state.role().logs() {
-        both(&state, &mut fields);
+        both(&state, &mut body);
     }
     let phase = state.lifecycle.phase();
     if phase != Phase::Serving {
@@ -59,33 +141,27 @@ async fn ready(state: web::Data<AppState>) -> HttpResponse {
     if state.plane.sources().drain.is_drained() {
         reasons.push(DRAINED.to_owned());
     }
-    fields.insert("timestamp".to_owned(), json!(timestamp(state.plane.wall())));
+    body.timestamp = timestamp(state.plane.wall());
     if reasons.is_empty() {
         debug!("health probe answered");
-        fields.insert("status".to_owned(), json!("ready"));
-        return HttpResponse::Ok().json(fields);
+        body.status = "ready";
+        return HttpResponse::Ok().json(body);
     }
     let reason = reasons.join("; ");
     warn!(%reason, "health probe of /ready said no");
-    fields.insert("status".to_owned(), json!("not_ready"));
-    fields.insert("reason".to_owned(), json!(reason));
-    HttpResponse::ServiceUnavailable().json(fields)
+    body.status = "not_ready";
+    body.reason = Some(reason);
+    HttpResponse::ServiceUnavailable().json(body)
 }
 
-fn inference(state: &AppState, fields: &mut Map<String, Value>, reasons: &mut Vec<String>) {
+fn inference(state: &AppState, body: &mut ServiceReady, reasons: &mut Vec<String>) {
     let loaded = state.plane.models_loaded();
-    fields.insert("model_loaded".to_owned(), json!(loaded.holds));
-    fields.insert("mlflow_accessible".to_owned(), json!(false));
-    fields.insert("registry".to_owned(), json!("not_configured"));
-    fields.insert(
-        "predictions_served".to_owned(),
-        json!(state.outcomes.successes()),
-    );
-    fields.insert("errors".to_owned(), json!(state.outcomes.failures()));
-    fields.insert(
-        "last_prediction".to_owned(),
-        time(state.outcomes.last_success()),
-    );
+    body.model_loaded = Some(loaded.holds);
+    body.mlflow_accessible = Some(false);
+    body.registry = Some("not_configured");
+    body.predictions_served = Some(state.outcomes.successes());
+    body.errors = state.outcomes.failures();
+    body.last_prediction = state.outcomes.last_success().map(timestamp);
     if !loaded.holds {
         reasons.push(format!("no model: {}", loaded.reason));
     }
@@ -94,22 +170,16 @@ fn inference(state: &AppState, fields: &mut Map<String, Value>, reasons: &mut Ve
     }
 }
 
-fn logging(state: &AppState, fields: &mut Map<String, Value>, reasons: &mut Vec<String>) {
+fn logging(state: &AppState, body: &mut ServiceReady, reasons: &mut Vec<String>) {
     let Some(log) = &state.predlog else {
         return;
     };
     let status = log.status().snapshot();
-    fields.insert("db_initialized".to_owned(), json!(status.db_initialized));
-    fields.insert(
-        "predictions_logged".to_owned(),
-        json!(status.predictions_logged),
-    );
-    fields.insert(
-        "defects_detected".to_owned(),
-        json!(status.defects_detected),
-    );
-    fields.insert("last_prediction".to_owned(), json!(status.last_prediction));
-    fields.insert("errors".to_owned(), json!(status.errors));
+    body.db_initialized = Some(status.db_initialized);
+    body.predictions_logged = Some(status.predictions_logged);
+    body.defects_detected = Some(status.defects_detected);
+    body.last_prediction = status.last_prediction.map(|at| at.to_string());
+    body.errors = status.errors;
     let database = state.plane.database();
     let against = database.and_then(|database| {
         if !database.initialized {
@@ -129,9 +199,7 @@ fn logging(state: &AppState, fields: &mut Map<String, Value>, reasons: &mut Vec<
     if let Some(against) = against {
         match state.config.predlog.readiness {
             Readiness::Required => reasons.push(against),
-            Readiness::Degraded => {
-                fields.insert("degraded".to_owned(), json!(against));
-            }
+            Readiness::Degraded => body.degraded = Some(against),
         }
     }
     if let Some(tally) = state.plane.logging_error_rate() {
@@ -140,18 +208,15 @@ fn logging(state: &AppState, fields: &mut Map<String, Value>, reasons: &mut Vec<
 }
 
 /// The fields both services have mean the whole process when it is both.
-fn both(state: &AppState, fields: &mut Map<String, Value>) {
+fn both(state: &AppState, body: &mut ServiceReady) {
     let Some(log) = &state.predlog else {
         return;
     };
     let status = log.status().snapshot();
-    let errors = state.outcomes.failures() + status.errors;
     let served = state.outcomes.last_success().map(Timestamp::from);
-    fields.insert("errors".to_owned(), json!(errors));
-    fields.insert(
-        "last_prediction".to_owned(),
-        json!(served.max(status.last_prediction)),
-    );
+    body.errors = state.outcomes.failures() + status.errors;
+    let last = served.max(status.last_prediction);
+    body.last_prediction = last.map(|at| at.to_string());
 }
 
 fn rate(what: &str, tally: Tally) -> String {
@@ -160,8 +225,4 @@ fn rate(what: &str, tally: Tally) -> String {
         "error rate: {percent:.0}% of {} {what} in the last minute failed",
         tally.total()
     )
-}
-
-fn time(at: Option<SystemTime>) -> Value {
-    at.map_or(Value::Null, |at| json!(timestamp(at)))
 }

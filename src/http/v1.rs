@@ -7,18 +7,33 @@
 mod instances;
 mod predict;
 mod predictions;
+mod schema;
 
 use std::time::UNIX_EPOCH;
 
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, web};
-use serde_json::{Value, json};
+use utoipa::OpenApi;
 
 use super::error::ApiError;
 use super::measuring::measure;
+use super::openapi::refusals::refusals;
+use super::openapi::tag;
 use super::v2::{only_get, only_post, usable};
 use super::{AppState, Endpoint};
 use crate::oip::describe;
+use schema::{Alive, Model, Models};
+
+#[derive(OpenApi)]
+#[openapi(paths(models, model, alive, predict::predict))]
+pub(super) struct Api;
+
+refusals! {
+    /// What is answered instead of a model.
+    ModelRefusals:
+    (404, ["not_found"], "no model of that name"),
+    (503, ["model_not_ready"], "it takes no requests now; the message says why"),
+}
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let predict = web::resource("/v1/models/{model}:predict")
@@ -46,43 +61,71 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/", web::get().to(alive));
 }
 
+/// What models there are.
+#[utoipa::path(
+    get, path = "/v1/models", operation_id = "v1_models", tag = tag::V1,
+    responses((status = 200, description = "All of them", body = Models))
+)]
 async fn models(state: web::Data<AppState>) -> HttpResponse {
     let entries = state.catalog.entries();
-    let names: Vec<&String> = entries.keys().collect();
-    let data: Vec<Value> = names.iter().map(|name| described(&state, name)).collect();
-    HttpResponse::Ok().json(json!({"object": "list", "data": data, "models": names}))
+    let names: Vec<String> = entries.keys().cloned().collect();
+    HttpResponse::Ok().json(Models {
+        data: names.iter().map(|name| described(&state, name)).collect(),
+        models: names,
+        object: "list",
+    })
 }
 
+/// Whether a model takes requests.
+#[utoipa::path(
+    get, path = "/v1/models/{model}", operation_id = "v1_model", tag = tag::V1,
+    params(("model" = String, Path, example = "surface")),
+    responses((status = 200, description = "It does", body = Model), ModelRefusals)
+)]
 async fn model(
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let model = describe::find(&state.catalog, &name, None)?;
     usable(&model)?;
-    let mut body = described(&state, &name);
-    body["name"] = json!(*name);
-    body["ready"] = json!(true);
-    Ok(HttpResponse::Ok().json(body))
+    Ok(HttpResponse::Ok().json(Model {
+        name: Some(name.to_string()),
+        ready: Some(true),
+        ..described(&state, &name)
+    }))
 }
 
+/// Whether the server lives.
+#[utoipa::path(
+    get, path = "/", operation_id = "v1_alive", tag = tag::V1,
+    responses(
+        (status = 200, description = "It does", body = Alive),
+        (status = 503, description = "It does not, and `error` says why", body = Alive),
+    )
+)]
 async fn alive(state: web::Data<AppState>) -> HttpResponse {
     match state.plane.live().reason() {
-        None => HttpResponse::Ok().json(json!({"status": "alive"})),
-        Some(reason) => {
-            let body = json!({"status": "not alive", "error": reason});
-            HttpResponse::ServiceUnavailable().json(body)
-        }
+        None => HttpResponse::Ok().json(Alive {
+            error: None,
+            status: "alive",
+        }),
+        Some(reason) => HttpResponse::ServiceUnavailable().json(Alive {
+            error: Some(reason.to_owned()),
+            status: "not alive",
+        }),
     }
 }
 
 /// Describes a model as OpenAI's clients know it: made when this server began.
-fn described(state: &AppState, name: &str) -> Value {
+fn described(state: &AppState, name: &str) -> Model {
     let began = state.plane.wall().checked_sub(state.plane.uptime());
     let began = began.and_then(|began| began.duration_since(UNIX_EPOCH).ok());
-    json!({
-        "id": name,
-        "object": "model",
-        "created": began.unwrap_or_default().as_secs(),
-        "owned_by": "impetus",
-    })
+    Model {
+        created: began.unwrap_or_default().as_secs(),
+        id: name.to_owned(),
+        name: None,
+        object: "model",
+        owned_by: "impetus",
+        ready: None,
+    }
 }

@@ -11,17 +11,67 @@ mod absent;
 mod infer;
 mod metadata;
 mod repository;
+mod schema;
 
 use actix_web::http::header::ALLOW;
 use actix_web::middleware::from_fn;
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder, web};
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::OpenApi;
 
 use super::Endpoint;
 use super::measuring::measure;
+use super::openapi::refusals::refusals;
 
+#[cfg(test)]
+pub(super) use absent::PLACES;
 pub(super) use metadata::usable;
+
+refusals! {
+    /// What is answered instead of a description.
+    AskedRefusals:
+    (404, ["not_found", "unknown_model", "unknown_version"], "no model of that name, or no such version"),
+    (503, ["unavailable", "model_not_ready"], "it cannot answer now; the message says why"),
+}
+
+refusals! {
+    /// What is answered instead of outputs.
+    InferRefusals:
+    (400, ["invalid", "unsupported", "bad_body"], "the request is not what the model takes, or cannot be read; the message names the place"),
+    (404, ["not_found"], "no model of that name, or no such version"),
+    (408, ["body_timeout"], "the body did not come in time"),
+    (413, ["too_large"], "more than `http.max_body` bytes, compressed or not"),
+    (415, ["unsupported_encoding"], "compressed in another way than `gzip` or `deflate`"),
+    (422, ["quarantined"], "this very content has killed a worker that had nothing else; it is refused for a while"),
+    (429, ["queue_full"], "as many requests wait already as may"),
+    (500, ["failed"], "the model ran and failed"),
+    (503, ["unavailable", "overloaded"], "it cannot answer now; the message says why"),
+    (503, ["draining"], "the server is ending and the connection is a new one; another server takes it"),
+    (504, ["deadline_exceeded"], "no answer within `http.request_timeout`"),
+}
+
+refusals! {
+    /// What is answered to an order that is not carried out.
+    OrderRefusals:
+    (400, ["invalid", "unsupported", "bad_body"], "the body cannot be read, or has a parameter that is not supported"),
+    (403, ["not_local"], "the caller is not on this machine, and `models.control` lets nobody else"),
+    (404, ["unknown_model", "no_models"], "the folder has no model of that name, or this process serves none"),
+    (408, ["body_timeout"], "the body did not come in time"),
+    (413, ["too_large"], "more than `http.max_body` bytes"),
+    (422, ["not_loaded"], "the model cannot be loaded; the message says why"),
+    (503, ["source_unavailable", "not_now"], "the folder cannot be read, or the server cannot take the order now"),
+    (504, ["not_yet"], "it goes on, and was not over within `models.control_timeout`"),
+}
+
+/// Returns what is answered here, for the document.
+pub(super) fn api() -> utoipa::openapi::OpenApi {
+    let mut api = metadata::Api::openapi();
+    api.merge(infer::Api::openapi());
+    api.merge(repository::Api::openapi());
+    super::openapi::with_versions(&mut api);
+    api
+}
 
 /// The model, and the version of it, that a path names.
 #[derive(Debug, Deserialize)]

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::{EVENTS_KEPT, RunState};
 use crate::health::Outcome;
@@ -36,26 +37,32 @@ pub(super) struct Record {
 }
 
 /// How the run before this one went.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct PreviousRun {
     /// Version of the server that ran.
     pub version: String,
     /// When it started.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub started_at: OffsetDateTime,
     /// When it last wrote its record.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub last_seen_at: OffsetDateTime,
     /// When it ended; nothing when it did not come to saying so.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<OffsetDateTime>,
     /// Why it ended, as far as is known.
     pub reason: String,
     /// Its health as last evaluated.
+    #[schema(required)]
     pub health: Option<String>,
     /// Its last events, newest last.
+    #[schema(value_type = Vec<Object>)]
     pub events: Vec<Value>,
     /// The steps of its end, as far as it came.
+    #[schema(value_type = Vec<Object>)]
     pub steps: Vec<Value>,
 }
 

@@ -13,6 +13,7 @@
 
 mod actors;
 mod admin;
+mod batching;
 #[cfg(target_os = "linux")]
 mod clock;
 mod contract;
@@ -34,6 +35,7 @@ mod limits;
 mod liveness;
 mod metrics;
 mod models;
+mod openapi;
 #[cfg(target_os = "linux")]
 mod pid1;
 mod predict;

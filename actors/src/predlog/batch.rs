@@ -16,6 +16,8 @@ use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::prediction::{Label, Prediction};
 use super::prediction_time::PredictionTime;
@@ -59,14 +61,20 @@ pub struct FieldProblem {
 
 /// The batch as it is sent, its predictions still text. Size and time of the batch are checked and
 /// not kept: each prediction has its own time, and the list has its own length.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = LogBatch, description = "Predictions of one device that are logged together, whole or not at all.")]
 struct Envelope<'a> {
+    /// The predictions, 10,000 at most.
     #[serde(borrow)]
+    #[schema(value_type = Vec<Prediction>, max_items = 10_000)]
     predictions: Texts<'a>,
+    /// How many there are, as the sender counts them; checked to be a number, and not kept.
     #[serde(default, rename = "batch_size")]
     _batch_size: Option<u64>,
+    /// When the batch was made; checked to be a time, and not kept.
     #[serde(default, rename = "timestamp")]
     _timestamp: Option<PredictionTime>,
+    /// The device; `unknown` when it is not named.
     #[serde(default)]
     edge_device_id: Option<Label>,
 }
@@ -78,6 +86,18 @@ struct Texts<'a>(Vec<&'a RawValue>);
 struct Listing<'a>(&'a [FieldProblem], usize);
 
 // === impl LogBatch ===
+
+impl PartialSchema for LogBatch {
+    fn schema() -> RefOr<Schema> {
+        Envelope::schema()
+    }
+}
+
+impl ToSchema for LogBatch {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Envelope::schemas(schemas);
+    }
+}
 
 impl LogBatch {
     /// The most predictions in one batch.

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::prediction_time::PredictionTime;
 
 /// What a model said about one image, and under which circumstances.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Prediction {
     /// The sender's own name for this prediction; the same one again is a replay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,14 +44,15 @@ pub struct Prediction {
 }
 
 /// One finding in an image.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Detection {
     /// Class of the finding.
     pub class: Label,
     /// How sure the model is.
     pub confidence: Finite,
-    /// Where it lies: four numbers in the sender's convention, `None` for the whole image.
+    /// Where it lies: four numbers in the sender's convention, nothing for the whole image.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<f64>>, min_items = 4, max_items = 4)]
     pub bbox: Option<[Finite; 4]>,
     /// Whether a person should look at it.
     #[serde(default)]
@@ -58,7 +60,8 @@ pub struct Detection {
 }
 
 /// A name of 1 to 512 bytes.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
+#[schema(value_type = String, min_length = 1, max_length = 512)]
 #[serde(transparent)]
 pub struct Label(Arc<str>);
 
@@ -77,7 +80,8 @@ pub enum InvalidLabel {
 }
 
 /// A number that is neither infinite nor NaN, for JSON can write neither.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, PartialOrd, Serialize, ToSchema)]
+#[schema(value_type = f64)]
 #[serde(try_from = "f64")]
 pub struct Finite(f64);
 
@@ -87,7 +91,8 @@ pub struct Finite(f64);
 pub struct NotFinite(f64);
 
 /// Confidences as their sender gave them: a JSON object, a list, or nothing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(value_type = Value)]
 #[serde(transparent)]
 pub struct ConfidenceScores(Value);
 

@@ -11,9 +11,11 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
+use utoipa::ToSchema;
 
 /// A point in time of the years 0000 to 9999, to the nanosecond, in UTC.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ToSchema)]
+#[schema(value_type = String, format = DateTime)]
 pub struct PredictionTime(OffsetDateTime);
 
 /// Text that is no [`PredictionTime`].

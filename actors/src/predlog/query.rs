@@ -10,8 +10,10 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::error::ReadError;
+use super::prediction::{Label, Prediction};
 use super::prediction_time::PredictionTime;
 
 /// Which predictions to return.
@@ -30,16 +32,32 @@ pub struct Query {
 }
 
 /// Some predictions, the newest first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = PredictionsPage)]
 pub struct Page {
     /// Each prediction as it was logged, with its device and the time of its commit.
+    #[schema(value_type = Vec<LoggedPrediction>)]
     pub predictions: Vec<Map<String, Value>>,
-    /// Where the next page begins, `None` at the end.
+    /// Where the next page begins, nothing at the end.
+    #[schema(required)]
     pub next_cursor: Option<String>,
 }
 
+/// A prediction as it is read back: the sender's own fields, those that the contract does not know included.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct LoggedPrediction {
+    /// What was logged.
+    #[serde(flatten)]
+    pub prediction: Prediction,
+    /// The device whose batch it came in.
+    pub edge_device_id: Label,
+    /// When it was committed.
+    pub logged_at: PredictionTime,
+}
+
 /// What the log holds, counted.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = PredictionStats)]
 pub struct Stats {
     /// Predictions.
     pub total: u64,
@@ -47,22 +65,24 @@ pub struct Stats {
     pub defects: u64,
     /// Defects ÷ predictions, 0 when there are none.
     pub defect_rate: f64,
-    /// The same by name of the model, the [`MAX_GROUPS`](Self::MAX_GROUPS) largest.
+    /// The same by name of the model, the 1000 largest.
     pub by_model: BTreeMap<String, GroupStats>,
     /// The number of models.
     pub models: usize,
-    /// The same by device, the [`MAX_GROUPS`](Self::MAX_GROUPS) largest.
+    /// The same by device, the 1000 largest.
     pub by_device: BTreeMap<String, GroupStats>,
     /// The number of devices.
     pub devices: usize,
     /// The time of the oldest prediction.
+    #[schema(required)]
     pub first_timestamp: Option<PredictionTime>,
     /// The time of the newest prediction.
+    #[schema(required)]
     pub last_timestamp: Option<PredictionTime>,
 }
 
 /// Counts of one model or device.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, ToSchema)]
 pub struct GroupStats {
     /// Predictions.
     pub total: u64,

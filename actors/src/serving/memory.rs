@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::metrics::{ResourceProbe, SystemHost};
 
@@ -81,7 +82,7 @@ pub struct Claim {
 }
 
 /// What a worker may take, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerMemory {
     /// Resident when it was loaded and warm.
     pub base_bytes: u64,

@@ -24,6 +24,7 @@ use impetus_supervision::Clock;
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
 
 use super::loss::Loss;
 use crate::archive::Archive;
@@ -53,7 +54,7 @@ pub struct Quarantine {
 }
 
 /// One entry as it is listed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Quarantined {
     /// What the request is known by.
     pub fingerprint: Fingerprint,
@@ -67,12 +68,14 @@ pub struct Quarantined {
     pub reason: String,
     /// When it was found, RFC 3339 in UTC.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub since: SystemTime,
     /// For how much longer it is refused, in seconds.
     pub expires_in_seconds: f64,
     /// How often it has been refused since.
     pub refused: u64,
     /// The id of the request that was found out, if it had one.
+    #[schema(required)]
     pub request_id: Option<String>,
 }
 

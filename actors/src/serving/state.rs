@@ -5,11 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::memory::WorkerMemory;
 
 /// The state of a model as `/api/models/list` says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelState {
     /// Wanted, but nothing has been begun.
@@ -74,7 +75,7 @@ impl fmt::Display for ModelState {
 }
 
 /// How a version of a model stands beside the others of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// It is loaded beside the one that serves, and takes over when all its workers are ready.
@@ -87,7 +88,7 @@ pub enum Standing {
 }
 
 /// What one worker of a model is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
     /// No process, or one that has not said hello.
@@ -102,7 +103,7 @@ pub enum WorkerState {
 }
 
 /// One worker in a model's status.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerStatus {
     /// Name of the actor that looks after it.
     pub actor: String,
@@ -111,12 +112,15 @@ pub struct WorkerStatus {
     /// Its incarnation; 0 before the first.
     pub generation: u64,
     /// Process id; absent while there is none and in thread isolation.
+    #[schema(required)]
     pub pid: Option<u32>,
     /// Whether it is loaded and warm and waits for another one to fail.
     pub standby: bool,
     /// Resident memory in bytes, where it could be read.
+    #[schema(required)]
     pub resident_bytes: Option<u64>,
     /// What it may take, once it has been measured.
+    #[schema(required)]
     pub memory: Option<WorkerMemory>,
     /// Batches it has been sent and has not answered.
     pub in_flight: usize,
@@ -125,7 +129,7 @@ pub struct WorkerStatus {
 }
 
 /// A model in the status and in `/api/models/list`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ModelStatus {
     /// Its name.
     pub name: String,
@@ -152,6 +156,7 @@ pub struct ModelStatus {
     /// Resident memory of all its workers in bytes.
     pub memory_bytes: u64,
     /// How long the last load took, process start included, in milliseconds.
+    #[schema(required)]
     pub last_load_ms: Option<f64>,
     /// Predictions it has answered.
     pub predictions: u64,

@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = String, description = "The name of an actor.", example = "model_loader"))]
 #[serde(transparent)]
 pub struct ActorId(Arc<str>);
 
@@ -33,6 +35,8 @@ pub struct ActorId(Arc<str>);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = u64, description = "The number of an incarnation: 1 is the first, 0 stands for none yet."))]
 #[serde(transparent)]
 pub struct Generation(u64);
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use crate::{ActorId, ExitReason, Generation, Timestamp};
@@ -16,6 +15,7 @@ use crate::{ActorId, ExitReason, Generation, Timestamp};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ActorState {
     /// Waiting for its turn to start, or starting.
@@ -46,10 +46,12 @@ pub enum ActorState {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ActorStatus {
     /// Its name.
     pub name: ActorId,
     /// Under whom it is listed: its supervisor, unless its spec says otherwise.
+    #[cfg_attr(feature = "schema", schema(required))]
     pub parent: Option<ActorId>,
     /// Where it stands.
     pub state: ActorState,
@@ -58,18 +60,25 @@ pub struct ActorStatus {
     /// How many incarnations came before the latest.
     pub restarts: u64,
     /// How the last ended incarnation ended.
+    #[cfg_attr(feature = "schema", schema(required, value_type = Option<ExitLine>))]
     pub last_exit: Option<ExitRecord>,
     /// When its own work path last wrote its status.
+    #[cfg_attr(feature = "schema", schema(required))]
     pub last_status_at: Option<Timestamp>,
     /// How long ago that was, by the monotonic clock.
+    #[cfg_attr(feature = "schema", schema(required))]
     pub status_age_seconds: Option<f64>,
     /// What waits in its inbox.
+    #[cfg_attr(feature = "schema", schema(required))]
     pub mailbox: Option<MailboxStatus>,
     /// What it works on now.
+    #[cfg_attr(feature = "schema", schema(required))]
     pub progress: Option<ProgressStatus>,
     /// Its own opinion of itself, 0 to 100.
+    #[cfg_attr(feature = "schema", schema(maximum = 100))]
     pub score: u8,
     /// One line for a person.
+    #[cfg_attr(feature = "schema", schema(required))]
     pub note: Option<String>,
     /// Further facts by name.
     pub details: BTreeMap<String, String>,
@@ -111,6 +120,7 @@ pub struct ExitRecord {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MailboxStatus {
     /// Messages waiting, both lanes together.
     pub depth: usize,
@@ -132,6 +142,7 @@ pub struct MailboxStatus {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ProgressStatus {
     /// The item.
     pub item: String,
@@ -154,11 +165,13 @@ pub struct ProgressStatus {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct StatusNode {
     /// The actor itself; its fields stand beside `children`.
     #[serde(flatten)]
     pub status: ActorStatus,
     /// Those listed under it, in the order of their specs.
+    #[cfg_attr(feature = "schema", schema(no_recursion))]
     pub children: Vec<StatusNode>,
 }
 
@@ -199,15 +212,30 @@ impl ActorState {
     }
 }
 
+/// How an incarnation ended: the kind of its end, and the whole of it in words.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(as = ActorExit))]
+struct ExitLine {
+    /// The kind of its end.
+    #[cfg_attr(feature = "schema", schema(example = "panic"))]
+    reason: &'static str,
+    /// The end in words.
+    message: String,
+    /// When.
+    at: Timestamp,
+}
+
 // === impl ExitRecord ===
 
 impl Serialize for ExitRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut record = serializer.serialize_struct("ExitRecord", 3)?;
-        record.serialize_field("reason", self.reason.kind())?;
-        record.serialize_field("message", &self.reason.to_string())?;
-        record.serialize_field("at", &self.at)?;
-        record.end()
+        let line = ExitLine {
+            reason: self.reason.kind(),
+            message: self.reason.to_string(),
+            at: self.at,
+        };
+        line.serialize(serializer)
     }
 }
 

@@ -25,6 +25,8 @@ const RFC3339_MILLIS: &[FormatItem<'_>] =
 /// assert_eq!(Timestamp::from(moment).to_string(), "2025-01-01T12:00:00.250Z");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
 pub struct Timestamp(SystemTime);
 
 // === impl Timestamp ===

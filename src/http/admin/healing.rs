@@ -3,23 +3,53 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
 
-use super::{AppState, ROOT, record};
+use super::{AppState, OrderRefusals, ROOT, record};
 use crate::config::Period;
 use crate::health::body::{HealingBody, timestamp};
 use crate::http::error::ApiError;
+use crate::http::openapi::refusals::refusals;
+use crate::http::openapi::tag;
 
 /// How long a pause lasts when nobody says so.
 const PAUSE: Duration = Duration::from_secs(600);
 
-#[derive(Debug, Deserialize)]
+#[derive(OpenApi)]
+#[openapi(paths(show, order))]
+pub(super) struct Api;
+
+/// Pauses healing, or resumes it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = HealingOrder, example = json!({"paused": true, "for": "10m"}))]
 #[serde(deny_unknown_fields)]
 struct Order {
+    /// True pauses, false resumes.
     paused: bool,
+    /// How long the pause lasts: 10 minutes when nobody says so, `admin.longest_pause` at most.
     #[serde(rename = "for")]
+    #[schema(value_type = Option<String>, example = "10m")]
     lasting: Option<Period>,
+}
+
+/// Whether fallen actors are started again.
+#[derive(Debug, Serialize, ToSchema)]
+struct Healing {
+    #[serde(flatten)]
+    healing: HealingBody,
+    #[schema(format = DateTime)]
+    timestamp: String,
+}
+
+refusals! {
+    /// What is answered to an order that is not carried out.
+    HealingRefusals:
+    (400, ["bad_order"], "the body is not an order"),
+    (400, ["bad_pause"], "the pause is none, or longer than `admin.longest_pause`"),
+    (403, ["not_local"], "the caller is not on this machine"),
+    (413, ["too_large"], "an order has at most 4 KiB"),
+    (415, ["unsupported_media_type"], "an order is `application/json`"),
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -29,10 +59,22 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.service(healing);
 }
 
+/// Whether healing is paused.
+#[utoipa::path(
+    get, path = "/api/admin/healing", operation_id = "healing", tag = tag::ADMIN,
+    responses((status = 200, description = "How it is", body = Healing), OrderRefusals)
+)]
 async fn show(state: web::Data<AppState>) -> HttpResponse {
     shown(&state)
 }
 
+/// Pause or resume healing.
+///
+/// While it is paused, what has fallen stays as it lies, so that it can be looked at.
+#[utoipa::path(
+    post, path = "/api/admin/healing", operation_id = "order_healing", tag = tag::ADMIN, request_body = Order,
+    responses((status = 200, description = "How it is now", body = Healing), HealingRefusals)
+)]
 async fn order(
     request: HttpRequest,
     state: web::Data<AppState>,
@@ -58,11 +100,10 @@ async fn order(
 
 fn shown(state: &AppState) -> HttpResponse {
     let healing = HealingBody::from(state.plane.sources().healing.paused_for());
-    HttpResponse::Ok().json(json!({
-        "paused": healing.paused,
-        "resumes_in_seconds": healing.resumes_in_seconds,
-        "timestamp": timestamp(state.plane.wall()),
-    }))
+    HttpResponse::Ok().json(Healing {
+        healing,
+        timestamp: timestamp(state.plane.wall()),
+    })
 }
 
 /// Returns how long a pause lasts that is wanted for so long.

@@ -2,19 +2,53 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use impetus_supervision::{ActorId, SupervisorError};
-use serde_json::json;
+use impetus_supervision::{ActorId, Generation, SupervisorError};
+use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
 
 use super::{AppState, record};
 use crate::health::Phase;
 use crate::health::body::timestamp;
 use crate::http::error::ApiError;
+use crate::http::openapi::refusals::refusals;
+use crate::http::openapi::tag;
+
+#[derive(OpenApi)]
+#[openapi(paths(restart))]
+pub(super) struct Api;
+
+/// An actor that is under way again.
+#[derive(Debug, Serialize, ToSchema)]
+struct Restarted {
+    /// The number of its new incarnation.
+    #[schema(required)]
+    generation: Option<Generation>,
+    restarted: ActorId,
+    #[schema(format = DateTime)]
+    timestamp: String,
+}
+
+refusals! {
+    /// What is answered when nothing was restarted.
+    RestartRefusals:
+    (403, ["not_local"], "the caller is not on this machine"),
+    (404, ["unknown_actor"], "no actor of that name"),
+    (409, ["not_restartable"], "the root is restarted with the process"),
+    (409, ["ending"], "the server is ending and starts nothing any more"),
+    (503, ["not_restarted"], "its supervisor did not say within `admin.restart_timeout` that it is under way, or the tree does not stand yet"),
+}
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     // Names have slashes in them, and not everybody encodes those.
     config.route("/actors/{name:.+}/restart", web::post().to(restart));
 }
 
+/// Restart one actor, its failures forgotten.
+#[utoipa::path(
+    post, path = "/api/admin/actors/{name}/restart", operation_id = "restart_actor", tag = tag::ADMIN,
+    params(("name" = String, Path, description = "Name of the actor, percent-encoded or not", example = "worker:surface/0")),
+    responses((status = 200, description = "It is under way", body = Restarted), RestartRefusals)
+)]
 async fn restart(
     request: HttpRequest,
     state: web::Data<AppState>,
@@ -46,11 +80,11 @@ async fn restart(
         .await
         .map_err(|error| refused(&id, error))?;
     let generation = board.get(&id).map(|actor| actor.generation);
-    Ok(HttpResponse::Ok().json(json!({
-        "restarted": id,
-        "generation": generation,
-        "timestamp": timestamp(state.plane.wall()),
-    })))
+    Ok(HttpResponse::Ok().json(Restarted {
+        generation,
+        restarted: id,
+        timestamp: timestamp(state.plane.wall()),
+    }))
 }
 
 fn refused(id: &ActorId, error: SupervisorError) -> ApiError {

@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use impetus_actors::serving::{Inference, ServedModel};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::ApiError;
 
@@ -13,13 +14,25 @@ use super::ApiError;
 const SUM_TOLERANCE: f32 = 1e-3;
 
 /// What `/predict` answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Classification)]
 pub(super) struct Answer {
+    /// The label of the class with the highest score, or its index where the model has no labels.
+    #[schema(example = "scratch")]
     pub(super) class: String,
+    /// Its probability.
+    #[schema(minimum = 0, maximum = 1)]
     confidence: f32,
+    /// Every class with its probability, in the order of the model's labels.
+    #[schema(value_type = BTreeMap<String, f32>)]
     probabilities: Probabilities,
+    /// Name of the model that answered.
+    #[schema(example = "surface")]
     pub(super) model: String,
+    /// The version that answered.
+    #[schema(example = "1")]
     version: String,
+    /// How long the engine took for the batch that the request was part of.
     inference_time_ms: f64,
 }
 

@@ -1,5 +1,7 @@
 //! Reads `{"data":[…]}` straight into floats; the numbers are never held as a tree of values.
 
+use utoipa::ToSchema;
+
 use super::ApiError;
 use super::json::{Scanner, Trouble, excerpt, read_floats};
 
@@ -8,11 +10,14 @@ const LEAST: usize = 2;
 /// Bytes of a number.
 const SIZE: usize = size_of::<f32>();
 
-/// What the body says.
-#[derive(Debug)]
+/// Numbers for a model with one input of float32.
+#[derive(Debug, ToSchema)]
 pub(super) struct Numbers {
-    /// The numbers, little-endian.
+    /// As many as one row of the model's input has, flat, in row-major order.
+    // Kept as the bytes they are for the model, little-endian.
+    #[schema(value_type = Vec<f32>, example = json!([0.25, 0.5, 0.75]))]
     pub(super) data: Vec<u8>,
+    /// Which model; may be left out when there is only one. `?model=` goes before it.
     pub(super) model: Option<String>,
 }
 

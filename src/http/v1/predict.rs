@@ -4,15 +4,24 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use impetus_actors::serving::Protocol;
 use tracing::info;
 
+use super::schema::{Request, Response};
 use super::{instances, predictions};
 use crate::http::AppState;
 use crate::http::body::Body;
 use crate::http::coding::Coding;
 use crate::http::error::ApiError;
 use crate::http::measuring::About;
+use crate::http::openapi::tag;
 use crate::http::strenuous;
+use crate::http::v2::InferRefusals;
 use crate::oip::{self, Caller, InferRequest};
 
+/// Have a model run.
+#[utoipa::path(
+    post, path = "/v1/models/{model}:predict", operation_id = "v1_predict", tag = tag::V1,
+    params(("model" = String, Path, example = "surface")), request_body = Request,
+    responses((status = 200, description = "The outputs", body = Response), InferRefusals)
+)]
 pub(super) async fn predict(
     request: HttpRequest,
     state: web::Data<AppState>,

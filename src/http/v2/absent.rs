@@ -17,14 +17,17 @@ const TRACING: &str =
 const LOGGING: &str = "the settings of the log cannot be asked for or changed while the server runs; start it with \
      log.level";
 
+/// Where it is refused, and why.
+pub(in crate::http) const PLACES: [(&str, &str); 5] = [
+    ("/v2/systemsharedmemory/{what:.*}", SHARED_MEMORY),
+    ("/v2/cudasharedmemory/{what:.*}", SHARED_MEMORY),
+    ("/v2/trace/setting", TRACING),
+    ("/v2/models/{model}/trace/setting", TRACING),
+    ("/v2/logging", LOGGING),
+];
+
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    for (path, why) in [
-        ("/v2/systemsharedmemory/{what:.*}", SHARED_MEMORY),
-        ("/v2/cudasharedmemory/{what:.*}", SHARED_MEMORY),
-        ("/v2/trace/setting", TRACING),
-        ("/v2/models/{model}/trace/setting", TRACING),
-        ("/v2/logging", LOGGING),
-    ] {
+    for (path, why) in PLACES {
         let resource = web::resource(path)
             .wrap(from_fn(|request, next| {
                 measure(Endpoint::V2, request, next)

@@ -6,13 +6,16 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use impetus_actors::serving::{Protocol, Route};
 use tracing::info;
+use utoipa::OpenApi;
 
-use super::Named;
+use super::schema::{Request, Response};
+use super::{InferRefusals, Named};
 use crate::http::AppState;
 use crate::http::body::Body;
 use crate::http::coding::Coding;
 use crate::http::error::ApiError;
 use crate::http::measuring::About;
+use crate::http::openapi::tag;
 use crate::http::parts::Parts;
 use crate::http::strenuous;
 use crate::oip::binary::{self, Encoded, HEADER_LENGTH};
@@ -20,6 +23,30 @@ use crate::oip::{self, Answer, Caller, InferRequest};
 
 const HEADER_LENGTH_NAME: HeaderName = HeaderName::from_static(HEADER_LENGTH);
 
+#[derive(OpenApi)]
+#[openapi(paths(infer))]
+pub(super) struct Api;
+
+/// Have a model run.
+///
+/// With `Inference-Header-Content-Length` the body is so many bytes of JSON, and behind them the tensors that have a
+/// `binary_data_size`; 0 stands for one input as it is, and all outputs in binary. The answer has the same header when it
+/// holds tensors in binary.
+#[utoipa::path(
+    post, path = "/v2/models/{model}/infer", operation_id = "v2_infer", tag = tag::V2,
+    params(
+        ("model" = String, Path, example = "surface"),
+        ("Inference-Header-Content-Length" = Option<u64>, Header, description = "Bytes of the JSON, where tensors follow in binary"),
+        ("Content-Encoding" = Option<String>, Header, description = "`gzip` or `deflate`, where the body is compressed"),
+        ("Accept-Encoding" = Option<String>, Header, description = "`gzip` or `deflate`, where the answer may be compressed"),
+    ),
+    request_body(content((Request = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "The outputs", content((Response = "application/json"), (Vec<u8> = "application/octet-stream")),
+            headers(("Inference-Header-Content-Length" = u64, description = "Bytes of the JSON, where tensors follow in binary"))),
+        InferRefusals,
+    )
+)]
 pub(super) async fn infer(
     request: HttpRequest,
     state: web::Data<AppState>,

@@ -3,16 +3,24 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::{OpenApi, ToSchema};
 
-use super::post;
+use super::{OrderRefusals, post};
 use crate::http::AppState;
 use crate::http::body::Body;
 use crate::http::error::ApiError;
 use crate::http::models::control;
-use crate::oip::describe;
+use crate::http::openapi::tag;
+use crate::oip::describe::IndexEntry;
+use crate::oip::{Refusal, describe, order};
+
+#[derive(OpenApi)]
+#[openapi(paths(index, load, unload))]
+pub(super) struct Api;
 
 /// What is wanted of the index.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RepositoryIndexRequest)]
 struct Wanted {
     /// Only models that take requests.
     #[serde(default)]
@@ -20,8 +28,10 @@ struct Wanted {
 }
 
 /// How a model is to be loaded or unloaded.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RepositoryOrder)]
 struct Order {
+    #[schema(value_type = Option<Object>)]
     #[serde(default)]
     parameters: Map<String, Value>,
 }
@@ -32,6 +42,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     post(config, "/v2/repository/models/{model}/unload", unload);
 }
 
+/// What models there are, loaded or not.
+#[utoipa::path(
+    post, path = "/v2/repository/index", operation_id = "v2_repository_index", tag = tag::V2, request_body = Option<Wanted>,
+    responses((status = 200, description = "Every version of every model", body = Vec<IndexEntry>), OrderRefusals)
+)]
 async fn index(state: web::Data<AppState>, body: Body) -> Result<HttpResponse, ApiError> {
     let wanted: Wanted = read(&body).await?;
     let index = match &state.control {
@@ -41,6 +56,12 @@ async fn index(state: web::Data<AppState>, body: Body) -> Result<HttpResponse, A
     Ok(HttpResponse::Ok().json(index))
 }
 
+/// Load a model, or its newest version beside the one that serves.
+#[utoipa::path(
+    post, path = "/v2/repository/models/{model}/load", operation_id = "v2_load_model", tag = tag::V2,
+    params(("model" = String, Path, example = "surface")), request_body = Option<Order>,
+    responses((status = 200, description = "It is loaded and warm"), OrderRefusals)
+)]
 async fn load(
     request: HttpRequest,
     state: web::Data<AppState>,
@@ -48,19 +69,34 @@ async fn load(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let control = control(&request, &state)?;
-    let order: Order = read(&body).await?;
-    // The extension's parameters replace the model's configuration or its files.
-    if let Some(name) = order.parameters.keys().next() {
-        let message = format!(
-            "the parameter {name:?} is not supported: a model is loaded as it lies in the model folder"
-        );
-        return Err(ApiError::bad_request("unsupported", message));
-    }
+    let Order { parameters } = read(&body).await?;
+    let given = match config_in(&parameters)? {
+        Some(config) => Some(order::given(&state.config.models.dir, &model, config).await?),
+        None => None,
+    };
     let within = state.config.models.control_timeout.get();
-    control.load(&model, None, within).await?;
+    control.load(&model, given, within).await?;
     Ok(HttpResponse::Ok().finish())
 }
 
+/// Returns the configuration that came with an order.
+fn config_in(parameters: &Map<String, Value>) -> Result<Option<&str>, Refusal> {
+    let mut config = None;
+    for (name, value) in parameters {
+        match value.as_str().filter(|_| name == order::CONFIG) {
+            Some(text) => config = Some(text),
+            None => return Err(order::unknown(name)),
+        }
+    }
+    Ok(config)
+}
+
+/// Unload a model, once it has answered what it has.
+#[utoipa::path(
+    post, path = "/v2/repository/models/{model}/unload", operation_id = "v2_unload_model", tag = tag::V2,
+    params(("model" = String, Path, example = "surface")), request_body = Option<Order>,
+    responses((status = 200, description = "It is unloaded"), OrderRefusals)
+)]
 async fn unload(
     request: HttpRequest,
     state: web::Data<AppState>,

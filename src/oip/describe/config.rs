@@ -1,15 +1,19 @@
 //! A model's configuration in the terms of Triton's `ModelConfig`.
 
-use impetus_actors::serving::ServedModel;
+use std::time::Duration;
+
+use impetus_actors::serving::description::TimeoutAction;
+use impetus_actors::serving::{Priority, ServedModel};
 use impetus_engine::{DType, TensorSpec};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::metadata::PLATFORM;
 use super::{extents, unknown_yet};
 use crate::oip::{Refusal, datatype};
 
 /// A model's configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ModelConfig {
     /// Its name.
     pub name: String,
@@ -25,7 +29,7 @@ pub struct ModelConfig {
     pub input: Vec<TensorConfig>,
     /// What it gives.
     pub output: Vec<TensorConfig>,
-    /// How requests are put together; `None` for a model that does not batch.
+    /// How requests are put together; absent for a model that does not batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dynamic_batching: Option<DynamicBatching>,
     /// What serves it.
@@ -35,7 +39,7 @@ pub struct ModelConfig {
 }
 
 /// Which versions of a model are served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VersionPolicy {
     /// The newest ones.
@@ -53,19 +57,20 @@ pub enum VersionPolicy {
 }
 
 /// An input or an output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TensorConfig {
     /// Its name.
     pub name: String,
     /// Its element type.
     #[serde(serialize_with = "as_data_type")]
+    #[schema(value_type = String, example = "TYPE_FP32")]
     pub data_type: DType,
     /// Its dimensions without the batch's, -1 where any extent will do.
     pub dims: Vec<i64>,
 }
 
 /// How requests are put together to batches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct DynamicBatching {
     /// Sizes for which a batch waits.
     pub preferred_batch_size: Vec<i32>,
@@ -82,7 +87,7 @@ pub struct DynamicBatching {
 }
 
 /// How requests wait.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct QueuePolicy {
     /// What becomes of one that has waited too long: `REJECT` or `DELAY`.
     pub timeout_action: &'static str,
@@ -95,7 +100,7 @@ pub struct QueuePolicy {
 }
 
 /// What serves a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InstanceGroup {
     /// Its name.
     pub name: String,
@@ -156,17 +161,25 @@ impl TensorConfig {
 
 impl DynamicBatching {
     fn of(model: &ServedModel) -> Self {
+        let policy = model.batching();
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Self {
-            preferred_batch_size: Vec::new(),
-            max_queue_delay_microseconds: 0,
+            preferred_batch_size: policy.preferred.iter().copied().map(int).collect(),
+            max_queue_delay_microseconds: micros(policy.delay),
             preserve_ordering: false,
             priority_levels: 2,
-            default_priority_level: 2,
+            default_priority_level: match policy.priority {
+                Priority::High => 1,
+                Priority::Normal => 2,
+            },
             default_queue_policy: QueuePolicy {
-                timeout_action: "REJECT",
-                default_timeout_microseconds: 0,
-                allow_timeout_override: true,
-                max_queue_size: u32::try_from(model.limits().queue).unwrap_or(u32::MAX),
+                timeout_action: match policy.timeout_action {
+                    TimeoutAction::Reject => "REJECT",
+                    TimeoutAction::Delay => "DELAY",
+                },
+                default_timeout_microseconds: policy.timeout.map_or(0, micros),
+                allow_timeout_override: policy.allow_timeout_override,
+                max_queue_size: u32::try_from(policy.queue).unwrap_or(u32::MAX),
             },
         }
     }

@@ -3,6 +3,7 @@
 use impetus_actors::serving::{Catalog, ServedModel};
 use impetus_engine::{DType, TensorSpec};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::{extents, find, find_versions, unknown_yet};
 use crate::oip::{Refusal, datatype};
@@ -21,7 +22,7 @@ const EXTENSIONS: [&str; 6] = [
 ];
 
 /// What the server is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ServerMetadata {
     /// Its name.
     pub name: &'static str,
@@ -32,7 +33,7 @@ pub struct ServerMetadata {
 }
 
 /// What a model takes and gives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ModelMetadata {
     /// Its name.
     pub name: String,
@@ -47,12 +48,13 @@ pub struct ModelMetadata {
 }
 
 /// An input or an output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TensorMetadata {
     /// Its name.
     pub name: String,
     /// Its element type.
     #[serde(serialize_with = "as_datatype")]
+    #[schema(value_type = String, example = "FP32")]
     pub datatype: DType,
     /// Its dimensions, the batch's included; -1 where any extent will do.
     pub shape: Vec<i64>,

@@ -3,11 +3,12 @@
 use impetus_actors::model_loader::{ModelControl, OrderError};
 use impetus_actors::serving::{Catalog, ModelState};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::all;
 
 /// One version of a model in the index.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct IndexEntry {
     /// The model's name.
     pub name: String,
@@ -20,7 +21,7 @@ pub struct IndexEntry {
 }
 
 /// What a model in the repository is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RepositoryState {
     /// Nothing is known of it.

@@ -1,10 +1,11 @@
 //! A model's statistics, as Triton counts them.
 
-use impetus_actors::serving::ServedModel;
+use impetus_actors::serving::{self, ServedModel, Timed};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The statistics of one version of a model.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct ModelStatistics {
     /// Its name.
     pub name: String,
@@ -23,7 +24,7 @@ pub struct ModelStatistics {
 }
 
 /// What requests took.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct InferStatistics {
     /// Requests that were answered, from end to end.
     pub success: StatisticDuration,
@@ -44,7 +45,7 @@ pub struct InferStatistics {
 }
 
 /// What batches of one size took.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct BatchStatistics {
     /// How many rows they have.
     pub batch_size: u64,
@@ -57,7 +58,7 @@ pub struct BatchStatistics {
 }
 
 /// How often something was done, and how long that took together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct StatisticDuration {
     /// How often.
     pub count: u64,
@@ -68,10 +69,39 @@ pub struct StatisticDuration {
 /// Returns the statistics of a model.
 #[must_use]
 pub fn statistics(model: &ServedModel) -> ModelStatistics {
-    let spec = model.spec();
+    let (spec, measured) = (model.spec(), model.statistics());
     ModelStatistics {
         name: spec.name.clone(),
         version: spec.version.clone(),
-        ..ModelStatistics::default()
+        last_inference: measured.last_inference_ms,
+        inference_count: measured.inference_count,
+        execution_count: measured.execution_count,
+        inference_stats: InferStatistics {
+            success: measured.success.into(),
+            fail: measured.fail.into(),
+            queue: measured.queue.into(),
+            compute_input: measured.compute.input.into(),
+            compute_infer: measured.compute.infer.into(),
+            compute_output: measured.compute.output.into(),
+            ..InferStatistics::default()
+        },
+        batch_stats: measured.batches.into_iter().map(Into::into).collect(),
+    }
+}
+
+impl From<serving::BatchStatistics> for BatchStatistics {
+    fn from(measured: serving::BatchStatistics) -> Self {
+        Self {
+            batch_size: measured.rows,
+            compute_input: measured.compute.input.into(),
+            compute_infer: measured.compute.infer.into(),
+            compute_output: measured.compute.output.into(),
+        }
+    }
+}
+
+impl From<Timed> for StatisticDuration {
+    fn from(Timed { count, ns }: Timed) -> Self {
+        Self { count, ns }
     }
 }

@@ -5,9 +5,11 @@ use std::fmt;
 use impetus_engine::Tensor;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 /// What a request is known by: the first half of a SHA-256 over model, version and content.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
+#[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
 pub struct Fingerprint([u8; 16]);
 
 /// A request under suspicion: what it was for, and what it holds.

@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 
-// The reader expects its error type one module up.
+// The reader expects its error type and what it reads with one module up.
 use error::ApiError;
+use impetus::oip::json;
 use model::Model;
 
 #[derive(Debug, Parser)]

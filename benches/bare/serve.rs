@@ -47,11 +47,13 @@ async fn predict(own: Own, body: web::Bytes) -> Result<HttpResponse, ApiError> {
     {
         return Err(ApiError::bad_request("unknown_model", "there is one model"));
     }
-    if numbers.data.len() != own.numbers() {
+    let (data, _) = numbers.data.as_chunks::<4>();
+    let data: Vec<f32> = data.iter().map(|raw| f32::from_le_bytes(*raw)).collect();
+    if data.len() != own.numbers() {
         let message = format!("data must have {} numbers", own.numbers());
         return Err(ApiError::bad_request("wrong_length", message));
     }
-    let (scores, micros) = own.run(&numbers.data).map_err(ApiError::failed)?;
+    let (scores, micros) = own.run(&data).map_err(ApiError::failed)?;
     let answer = Answer::new(&own.description, scores, micros);
     let answer = answer.ok_or_else(|| ApiError::failed("the output is no classification"))?;
     Ok(HttpResponse::Ok().json(answer))

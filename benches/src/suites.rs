@@ -5,6 +5,7 @@ mod hang;
 mod health;
 mod isolation;
 mod memory;
+mod numbers;
 mod predict;
 mod scrape;
 mod spare;
@@ -35,6 +36,8 @@ pub(crate) enum Suite {
     Start,
     /// Resident memory of the server.
     Memory,
+    /// Numbers of JSON into a tensor, against serde_json.
+    Numbers,
     /// Latency and size of a scrape with 50 models and 200 workers.
     Scrape,
     /// Latency of the liveness probe: idle, saturated, under faults, throttled.
@@ -54,6 +57,7 @@ impl Suite {
             Self::Actor => "actor: panic, and its replacement",
             Self::Start => "start: to the first answers",
             Self::Memory => "memory: of the server process",
+            Self::Numbers => "numbers: of JSON, into a tensor",
             Self::Scrape => "scrape: of 50 models and 200 workers",
             Self::Health => "health: latency of the liveness probe",
         }
@@ -69,6 +73,7 @@ impl Suite {
             Self::Actor => actor::run(places),
             Self::Start => start::run(places),
             Self::Memory => memory::run(places),
+            Self::Numbers => numbers::run(places),
             Self::Scrape => scrape::run(places),
             Self::Health => health::run(places),
         }

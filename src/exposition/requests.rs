@@ -1,7 +1,7 @@
 //! Requests: how many came, how long their answers took, which were turned away.
 
 use impetus_actors::histogram::HistogramSnapshot;
-use impetus_actors::serving::{AnswerClass, AnswerTimes, Rejection};
+use impetus_actors::serving::{AnswerClass, AnswerTimes, Protocol, Rejection};
 
 use super::descriptor::Kind::{Counter, Gauge, Histogram};
 use super::descriptor::{Descriptor, Label, Present, Values, subject};
@@ -23,7 +23,8 @@ subject! { "Requests";
         .help(
             "Time from the head of a request to the head of its answer, by the class of its status. \
              Probes, scrapes and administration are left out. A client that went before its answer \
-             counts under 4xx.",
+             counts under 4xx. For a model, `predict` is there from the start and the other \
+             endpoints once they have been used.",
         )
         .labels(&[
             Label::words("endpoint", || Endpoint::ALL.map(Endpoint::as_str).to_vec()),
@@ -66,7 +67,8 @@ pub(super) fn expose(state: &AppState, out: &mut Families) {
 }
 
 /// Every series is there from the start: the first failure of a server is a step from 0 to 1, which
-/// a rate sees, and not a series that begins with 1, which it does not.
+/// a rate sees, and not a series that begins with 1, which it does not. Of the many ways to ask a
+/// model only one is, or else a large server would say mostly what nobody has done.
 fn durations(state: &AppState) -> Family {
     let mut family = Family::new(&DURATION);
     let models = state.catalog.entries();
@@ -81,7 +83,11 @@ fn durations(state: &AppState) -> Family {
             continue;
         };
         for (name, model) in models.iter().filter(|(name, _)| *name != NO_MODEL) {
-            let times = |class| model.answers(protocol).of(class);
+            let times = model.answers(protocol);
+            if protocol != Protocol::Predict && times.is_empty() {
+                continue;
+            }
+            let times = |class| times.of(class);
             add_classes(&mut family, [endpoint.as_str(), name], times);
         }
     }

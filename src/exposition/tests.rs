@@ -211,7 +211,7 @@ fn fifty_models_with_two_hundred_workers_make_less_than_a_megabyte() {
         }
     }
     assert!(text.len() < 1_000_000, "{} bytes", text.len());
-    // It is as large from the start as it will ever be.
+    // It is as large from the start as it will ever be, for who asks in one way.
     for model in world.state.catalog.entries().values() {
         for class in AnswerClass::ALL {
             model
@@ -288,6 +288,27 @@ fn every_metric_is_described_once_with_its_unit_in_its_name_and_its_labels_in_or
         }
         assert_eq!(of.unit == "bytes", name.ends_with("_bytes"), "{name}");
     }
+}
+
+#[test]
+fn a_way_to_ask_a_model_is_told_of_once_it_has_been_used() {
+    let world = World::new(["m".to_owned()]);
+    let of_m = |endpoint: &str| {
+        format!("impetus_request_duration_seconds_count{{endpoint=\"{endpoint}\",model=\"m\"")
+    };
+    let before = world.scrape();
+    assert!(before.contains(&of_m("predict")));
+    assert!(!before.contains(&of_m("infer")));
+    let model = world.state.catalog.find(Some("m"), None).unwrap();
+    let answers = model.answers(Protocol::V2Rest);
+    answers.record(AnswerClass::Success, Duration::from_millis(1));
+    let after = world.scrape();
+    // With every class, so that the first failure is a step.
+    assert_eq!(
+        after.matches(&of_m("infer")).count(),
+        AnswerClass::ALL.len()
+    );
+    assert!(!after.contains(&of_m("v1_predict")));
 }
 
 #[test]

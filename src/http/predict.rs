@@ -29,6 +29,7 @@ use super::measuring::{About, measure};
 use super::openapi::refusals::refusals;
 use super::openapi::tag;
 use super::{AppState, Endpoint};
+use crate::oip::json;
 
 /// Parts a form may have before it is refused.
 const MOST_PARTS: usize = 16;
@@ -119,7 +120,7 @@ async fn predict(
                 &state,
                 query.model.as_deref().or(numbers.model.as_deref()),
             )?;
-            let input = from_numbers(route.model(), &numbers.data)?;
+            let input = from_numbers(route.model(), numbers.data)?;
             (route, input)
         }
         Kind::Picture => {
@@ -161,7 +162,8 @@ fn signature(model: &ServedModel) -> Result<Arc<Signature>, ServeError> {
     model.usable_signature()
 }
 
-fn from_numbers(model: &ServedModel, data: &[f32]) -> Result<Tensor, ApiError> {
+/// Makes the input of a model that has one out of numbers, little-endian.
+fn from_numbers(model: &ServedModel, data: Vec<u8>) -> Result<Tensor, ApiError> {
     let signature = signature(model)?;
     let name = &model.spec().name;
     let Some((spec, shape, numbers)) = signature.single_input() else {
@@ -177,16 +179,16 @@ fn from_numbers(model: &ServedModel, data: &[f32]) -> Result<Tensor, ApiError> {
         );
         return Err(ApiError::bad_request("wrong_type", message));
     }
-    if data.len() != numbers {
+    let given = data.len() / size_of::<f32>();
+    if given != numbers {
         let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
         let message = format!(
-            "data has {} numbers, model {name:?} takes {numbers} ({})",
-            data.len(),
+            "data has {given} numbers, model {name:?} takes {numbers} ({})",
             shape.join("×")
         );
         return Err(ApiError::bad_request("wrong_length", message));
     }
-    Tensor::from_f32(spec.name.clone(), shape, data)
+    Tensor::try_new(spec.name.clone(), spec.dtype, shape, data)
         .map_err(|error| ApiError::bad_request("wrong_shape", error.to_string()))
 }
 
@@ -217,7 +219,8 @@ async fn from_picture(
             "no thread is free to decode the picture",
         )
     })??;
-    from_numbers(model, &data)
+    let data = data.iter().flat_map(|number| number.to_le_bytes());
+    from_numbers(model, data.collect())
 }
 
 /// Returns the first file of a form.

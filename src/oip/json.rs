@@ -21,14 +21,16 @@ mod scanner;
 mod singles;
 mod skip;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod write;
 
-pub use explain::{Bad, read_tensor};
+pub use explain::{Bad, excerpt, read_tensor};
 pub use number::Number;
 pub use request::{Data, Head, Input, read};
 pub use scanner::Scanner;
 pub use skip::DEEPEST;
-pub use tensor::Form;
+pub use tensor::{Form, read_floats};
 pub use trouble::Trouble;
 pub use write::{write_data, write_nested, write_row, write_string};

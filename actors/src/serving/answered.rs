@@ -38,6 +38,12 @@ impl AnswerTimes {
         self.0[class as usize].record(took);
     }
 
+    /// Tells whether there has been none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|times| times.snapshot().count() == 0)
+    }
+
     /// Returns how long the answers of one class took.
     #[must_use]
     pub fn of(&self, class: AnswerClass) -> HistogramSnapshot {

@@ -1,132 +1,122 @@
 //! Reads `{"data":[…]}` straight into floats; the numbers are never held as a tree of values.
 
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use utoipa::ToSchema;
 
 use super::ApiError;
+use super::json::{Scanner, Trouble, excerpt, read_floats};
 
-/// Numbers for which room is made before they have been read, whatever the length claims to be.
-const ROOM: usize = 4096;
+/// Bytes of text that a number has at least, with its comma.
+const LEAST: usize = 2;
+/// Bytes of a number.
+const SIZE: usize = size_of::<f32>();
 
 /// Numbers for a model with one input of float32.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 pub(super) struct Numbers {
     /// As many as one row of the model's input has, flat, in row-major order.
-    #[schema(example = json!([0.25, 0.5, 0.75]))]
-    #[serde(deserialize_with = "floats")]
-    pub(super) data: Vec<f32>,
+    // Little-endian, as the model reads them.
+    #[schema(value_type = Vec<f32>, example = json!([0.25, 0.5, 0.75]))]
+    pub(super) data: Vec<u8>,
     /// Which model; may be left out when there is only one. `?model=` goes before it.
-    #[serde(default)]
     pub(super) model: Option<String>,
 }
 
+/// What has been read so far.
+#[derive(Default)]
+struct Partial {
+    data: Option<Vec<u8>>,
+    model: Option<String>,
+    /// How many numbers there were before something was wrong among them.
+    wrong_at: Option<usize>,
+}
+
 pub(super) fn parse(body: &[u8]) -> Result<Numbers, ApiError> {
-    serde_json::from_slice(body).map_err(|error| explain(body, &error))
-}
-
-fn floats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
-    deserializer.deserialize_seq(Floats)
-}
-
-struct Floats;
-
-impl<'de> Visitor<'de> for Floats {
-    type Value = Vec<f32>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a flat list of numbers")
+    let mut scanner = Scanner::new(body);
+    let mut partial = Partial::default();
+    partial.read(&mut scanner).map_err(|trouble| {
+        explain(
+            &body[scanner.at()..],
+            scanner.at(),
+            trouble,
+            partial.wrong_at,
+        )
+    })?;
+    match partial.data {
+        Some(data) => Ok(Numbers {
+            data,
+            model: partial.model,
+        }),
+        None => Err(wrong("missing_data", "missing field `data`")),
     }
+}
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<f32>, A::Error> {
-        let mut data = Vec::with_capacity(seq.size_hint().unwrap_or(ROOM).min(ROOM));
-        while let Some(number) = seq.next_element_seed(Element(data.len()))? {
-            data.push(number);
+// === impl Partial ===
+
+impl Partial {
+    fn read(&mut self, scanner: &mut Scanner<'_>) -> Result<(), Trouble> {
+        let mut first = true;
+        scanner.object()?;
+        while let Some(key) = scanner.key(&mut first)? {
+            match &*key {
+                "data" => {
+                    let mut data = Vec::with_capacity(scanner.left() / LEAST * SIZE);
+                    if let Err(trouble) = read_floats(scanner, &mut data) {
+                        self.wrong_at = Some(data.len() / SIZE);
+                        return Err(trouble);
+                    }
+                    self.data = Some(data);
+                }
+                "model" => {
+                    let _ = scanner.ahead();
+                    self.model = match scanner.word("null") {
+                        true => None,
+                        false => Some(scanner.string()?.into_owned()),
+                    };
+                }
+                _ => scanner.skip()?,
+            }
         }
-        Ok(data)
-    }
-}
-
-/// One number; knows its place, so that an error can name it.
-struct Element(usize);
-
-impl<'de> DeserializeSeed<'de> for Element {
-    type Value = f32;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<f32, D::Error> {
-        deserializer.deserialize_f32(self)
-    }
-}
-
-impl Visitor<'_> for Element {
-    type Value = f32;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a number at data[{}]", self.0)
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<f32, E> {
-        // Narrowing is the purpose; what does not fit is refused below.
-        let narrow = value as f32;
-        if narrow.is_finite() {
-            Ok(narrow)
-        } else {
-            Err(E::custom(format!(
-                "data[{}] is {value:e}, which no float32 can hold",
-                self.0
-            )))
-        }
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<f32, E> {
-        Ok(value as f32)
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<f32, E> {
-        Ok(value as f32)
+        scanner.end()
     }
 }
 
 /// Says what is wrong in words that help; JSON knows neither NaN nor infinity, but several
 /// languages write them all the same.
-fn explain(body: &[u8], error: &serde_json::Error) -> ApiError {
-    if error.is_data() {
-        let code = if error.to_string().contains("missing field") {
-            "missing_data"
-        } else {
-            "wrong_type"
-        };
-        return ApiError::bad_request(code, format!("{error}; send {{\"data\": [numbers]}}"));
+fn explain(rest: &[u8], at: usize, trouble: Trouble, wrong_at: Option<usize>) -> ApiError {
+    if let Some(place) = wrong_at {
+        let words = ["-NaN", "NaN", "-Infinity", "Infinity", "nan", "-inf", "inf"];
+        let word = words.iter().find(|word| rest.starts_with(word.as_bytes()));
+        if let Some(word) = word {
+            let message = format!(
+                "{word} near data[{place}] is not a number that JSON or the model knows (byte {at})"
+            );
+            return ApiError::bad_request("not_a_number", message);
+        }
     }
-    let line = body
-        .split(|byte| *byte == b'\n')
-        .nth(error.line().saturating_sub(1))
-        .unwrap_or_default();
-    let around = &line[error.column().saturating_sub(2).min(line.len())..];
-    let not_a_number = [
-        &b"-NaN"[..],
-        b"NaN",
-        b"-Infinity",
-        b"Infinity",
-        b"nan",
-        b"inf",
-    ]
-    .into_iter()
-    .find(|word| around.starts_with(word) || around.get(1..).is_some_and(|a| a.starts_with(word)));
-    if let Some(word) = not_a_number {
-        let word = String::from_utf8_lossy(word);
-        let place = line[..error.column().saturating_sub(1).min(line.len())]
-            .iter()
-            .filter(|b| **b == b',')
-            .count();
-        let message = format!(
-            "{word} near data[{place}] is not a number that JSON or the model knows ({error})"
-        );
-        return ApiError::bad_request("not_a_number", message);
+    let found = excerpt(rest);
+    match (trouble, wrong_at) {
+        (Trouble::Kind("an array"), Some(_)) => {
+            let message = format!("data is {found}, expected a flat list of numbers");
+            wrong("wrong_type", &message)
+        }
+        (Trouble::Kind(expected), Some(place)) => {
+            let message = format!("data[{place}] is {found}, expected {expected}");
+            wrong("wrong_type", &message)
+        }
+        (Trouble::Unfit, Some(place)) => {
+            let message = format!("data[{place}] is {found}, which no float32 can hold");
+            wrong("wrong_type", &message)
+        }
+        (Trouble::Kind(_), None) => wrong("wrong_type", &format!("{trouble} at byte {at}")),
+        _ => {
+            let message = format!("the body is not valid JSON: {trouble} at byte {at}");
+            ApiError::bad_request("not_json", message)
+        }
     }
-    ApiError::bad_request("not_json", format!("the body is not valid JSON: {error}"))
+}
+
+fn wrong(code: &'static str, message: &str) -> ApiError {
+    ApiError::bad_request(code, format!("{message}; send {{\"data\": [numbers]}}"))
 }
 
 #[cfg(test)]
@@ -145,10 +135,8 @@ mod tests {
     fn numbers_of_every_form_are_read() {
         let numbers =
             parse(br#"{"data": [1, -2, 0.5, 1e-3, 18446744073709551615], "other": {}}"#).unwrap();
-        assert_eq!(
-            numbers.data,
-            [1.0, -2.0, 0.5, 0.001, 18_446_744_073_709_551_615.0]
-        );
+        let expected = [1.0, -2.0, 0.5, 0.001, 18_446_744_073_709_551_615f32];
+        assert_eq!(numbers.data, expected.map(f32::to_le_bytes).concat());
         assert_eq!(numbers.model, None);
     }
 

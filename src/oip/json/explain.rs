@@ -82,7 +82,8 @@ fn explain(
 }
 
 /// Returns the beginning of a piece of text, for a message.
-fn excerpt(text: &[u8]) -> String {
+#[must_use]
+pub fn excerpt(text: &[u8]) -> String {
     const MOST: usize = 32;
     let end = text
         .iter()

@@ -40,7 +40,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// Returns how many bytes lie behind the place.
-    pub(super) fn left(&self) -> usize {
+    #[must_use]
+    pub fn left(&self) -> usize {
         self.text.len() - self.at
     }
 

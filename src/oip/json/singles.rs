@@ -24,19 +24,34 @@ static TENTHS: [f64; WINDOW] = powers_of_tenth();
 /// The numbers with one digit before the point and one behind it.
 static ONE_PLACE: [f32; 128] = one_place();
 
-/// A number, and how much of the text it takes with what follows it.
+/// A number, and how much of the text it takes without what follows it.
 type Taken = Option<(f32, usize)>;
 
 /// Reads numbers, at most so many and only such as are followed by a comma, and appends their bytes.
 /// Returns how many there were; behind the last of them the scanner stands then.
 pub(super) fn run(scanner: &mut Scanner<'_>, data: &mut Vec<u8>, most: usize) -> usize {
+    // A list has a space behind every comma, or behind none.
+    match run_between::<2>(scanner, data, most) {
+        0 => run_between::<1>(scanner, data, most),
+        count => count,
+    }
+}
+
+/// Reads numbers that have a comma and, if it is to be two bytes, a space between them.
+fn run_between<const BETWEEN: usize>(
+    scanner: &mut Scanner<'_>,
+    data: &mut Vec<u8>,
+    most: usize,
+) -> usize {
     let text = &scanner.text()[scanner.at()..];
     let (mut rest, mut count) = (text, 0);
     let mut block = [0; 4 * BLOCK];
     loop {
+        let (slots, _) = block.as_chunks_mut::<4>();
+        let wanted = (most - count).min(BLOCK);
         let mut filled = 0;
-        for slot in block.as_chunks_mut::<4>().0.iter_mut().take(most - count) {
-            let Some((number, length)) = take(rest) else {
+        for slot in &mut slots[..wanted] {
+            let Some((number, length)) = take::<BETWEEN>(rest) else {
                 break;
             };
             *slot = number.to_le_bytes();
@@ -53,33 +68,58 @@ pub(super) fn run(scanner: &mut Scanner<'_>, data: &mut Vec<u8>, most: usize) ->
 }
 
 #[inline(always)]
-fn take(rest: &[u8]) -> Taken {
+fn take<const BETWEEN: usize>(rest: &[u8]) -> Taken {
     let window = rest.first_chunk::<WINDOW>()?;
-    if window[0] == b'-' {
-        let (number, length) = unsigned::<1>(window)?;
-        return Some((-number, length));
+    let (number, end) = number(window)?;
+    // No number here is longer than leaves room for both.
+    let [comma, space] = [window[end % WINDOW], window[(end + 1) % WINDOW]];
+    if comma != b',' || (BETWEEN == 2 && space != b' ') {
+        return None;
     }
-    unsigned::<0>(window)
+    Some((number, (end + BETWEEN) % WINDOW))
 }
 
-/// Reads a number that begins at a place in the window.
 #[inline(always)]
-fn unsigned<const AT: usize>(window: &[u8; WINDOW]) -> Taken {
-    // A digit and a point, the point being the higher byte.
+fn number(window: &[u8; WINDOW]) -> Taken {
+    match small::<0>(window) {
+        Ok(taken) => taken,
+        Err(Other) if window[0] == b'-' => {
+            let (number, end) = match small::<1>(window) {
+                Ok(taken) => taken,
+                Err(Other) => several_digits::<1>(window),
+            }?;
+            Some((-number, end))
+        }
+        Err(Other) => several_digits::<0>(window),
+    }
+}
+
+/// A number that does not begin with one digit and a point.
+struct Other;
+
+/// Reads a number that has its point behind its first digit, and begins at a place in the window.
+#[inline(always)]
+fn small<const AT: usize>(window: &[u8; WINDOW]) -> Result<Taken, Other> {
+    // The point is the higher byte.
     let digit = u16::from_le_bytes([window[AT], window[AT + 1]]).wrapping_sub(0x2e30);
     if digit > 9 {
-        return several_digits::<AT>(window);
+        return Err(Other);
     }
-    let digit = usize::from(digit);
+    Ok(fraction::<AT>(window, usize::from(digit)))
+}
+
+/// Reads a number behind its first digit and its point.
+#[inline(always)]
+fn fraction<const AT: usize>(window: &[u8; WINDOW], digit: usize) -> Taken {
     if window[AT + 3] == b',' {
         let place = window[AT + 2].wrapping_sub(b'0');
         if place > 9 {
             return None;
         }
         let number = ONE_PLACE[(digit * 10 + usize::from(place)) & 127];
-        return after(window, AT + 3, number);
+        return Some((number, AT + 3));
     }
-    let word = self::word(window, AT + 2);
+    let word = word(window, AT + 2);
     let places = digits_of(word);
     if places == 8 {
         return many_places::<AT>(window, digit as u64 * TENS[8] + eight_digits(word));
@@ -93,7 +133,7 @@ fn unsigned<const AT: usize>(window: &[u8; WINDOW]) -> Taken {
     } else {
         rounded(digits, TENTHS[places], 1)?
     };
-    after(window, AT + 2 + places, number)
+    Some((number, AT + 2 + places))
 }
 
 /// Reads a number behind its first nine digits, the point being behind the first.
@@ -109,7 +149,7 @@ fn many_places<const AT: usize>(window: &[u8; WINDOW], digits: u64) -> Taken {
         };
         let digits = digits * TENS[places] + more;
         let number = rounded(digits, TENTHS[8 + places], 1)?;
-        return after(window, AT + 10 + places, number);
+        return Some((number, AT + 10 + places));
     }
     let digits = digits * TENS[8] + eight_digits(word);
     let places = digits_of(self::word(window, AT + 18));
@@ -118,7 +158,7 @@ fn many_places<const AT: usize>(window: &[u8; WINDOW], digits: u64) -> Taken {
         return None;
     }
     let number = rounded(digits, TENTHS[16], OFF_BY_CUT)?;
-    after(window, AT + 18 + places, number)
+    Some((number, AT + 18 + places))
 }
 
 /// Reads a number whose point is not behind its first digit, or that has none.
@@ -131,7 +171,7 @@ fn several_digits<const AT: usize>(window: &[u8; WINDOW]) -> Taken {
     }
     let digits = value_of(word, count);
     if window[AT + count] != b'.' {
-        return after(window, AT + count, digits as i32 as f32);
+        return Some((digits as i32 as f32, AT + count));
     }
     let word = self::word(window, AT + count + 1);
     let places = digits_of(word);
@@ -140,7 +180,7 @@ fn several_digits<const AT: usize>(window: &[u8; WINDOW]) -> Taken {
     }
     let digits = digits * TENS[places] + value_of(word, places);
     let number = rounded(digits, TENTHS[places], 1)?;
-    after(window, AT + count + 1 + places, number)
+    Some((number, AT + count + 1 + places))
 }
 
 /// Returns the eight bytes at a place in the window, which is one that leaves room for them.
@@ -148,19 +188,6 @@ fn several_digits<const AT: usize>(window: &[u8; WINDOW]) -> Taken {
 fn word(window: &[u8; WINDOW], at: usize) -> u64 {
     let bytes = &window[at..at + 8];
     u64::from_le_bytes(bytes.try_into().expect("eight bytes are eight"))
-}
-
-/// Takes the comma behind a number, and a space behind that.
-#[inline(always)]
-fn after(window: &[u8; WINDOW], end: usize, number: f32) -> Taken {
-    // No number here is longer than leaves room for both.
-    if window[end % WINDOW] != b',' {
-        return None;
-    }
-    if window[(end + 1) % WINDOW] == b' ' {
-        return Some((number, (end + 2) % WINDOW));
-    }
-    Some((number, (end + 1) % WINDOW))
 }
 
 /// Digits from which on those that were cut off change a number by less than one in 2^33.

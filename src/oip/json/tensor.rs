@@ -102,6 +102,38 @@ fn read_as<E: Element>(scanner: &mut Scanner<'_>, shape: &[usize]) -> Result<Vec
     })
 }
 
+/// Reads a flat list of however many binary32 and appends their bytes; what was read before something
+/// was wrong is there then.
+///
+/// # Errors
+/// The scanner stands at the element that is none.
+pub fn read_floats(scanner: &mut Scanner<'_>, data: &mut Vec<u8>) -> Result<(), Trouble> {
+    scanner.array()?;
+    if scanner.eat(b']') {
+        return Ok(());
+    }
+    loop {
+        let _ = scanner.ahead();
+        Single::run(scanner, data, usize::MAX);
+        let element = scanner.clone();
+        let number = scanner.number()?.to_f32();
+        if number.is_infinite() {
+            *scanner = element;
+            return Err(Trouble::Unfit);
+        }
+        data.extend_from_slice(&number.to_le_bytes());
+        match scanner.ahead() {
+            Some(b',') => scanner.advance(1),
+            Some(b']') => {
+                scanner.advance(1);
+                return Ok(());
+            }
+            _ => return Err(Trouble::Expected("`,` or `]`")),
+        }
+        let _ = scanner.ahead();
+    }
+}
+
 /// The data so far.
 struct Reading<'a> {
     shape: &'a [usize],

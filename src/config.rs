@@ -59,7 +59,7 @@ pub use lifecycle::{FaultsConfig, LifecycleConfig, SupervisionConfig};
 pub use load::{LoadArgs, Loaded, Source, Sources};
 pub use log::{LogConfig, LogFormat};
 pub use memory::{ForensicsConfig, MemoryConfig, QuarantineConfig};
-pub use models::{Isolation, ModelControlBy, ModelMode, ModelsConfig, RuntimeConfig};
+pub use models::{Isolation, ModelControlBy, ModelMode, ModelsConfig, RuntimeConfig, WhenFull};
 pub use reference::reference;
 pub use runtime_library::{RuntimeLibraryMissing, SearchPlaces, resolve_runtime_library};
 pub use storage::{DataConfig, PredlogConfig, Readiness};

@@ -18,6 +18,7 @@ mod descriptor;
 mod families;
 mod grpc;
 mod health;
+mod inferences;
 mod models;
 mod openmetrics;
 mod predlog;
@@ -46,11 +47,12 @@ pub enum Format {
 }
 
 /// Every subject, in the order of the text.
-static SUBJECTS: [&Subject; 9] = [
+static SUBJECTS: [&Subject; 10] = [
     &health::SUBJECT,
     &requests::SUBJECT,
     &grpc::SUBJECT,
     &models::SUBJECT,
+    &inferences::SUBJECT,
     &workers::SUBJECT,
     &actors::SUBJECT,
     &predlog::SUBJECT,
@@ -93,6 +95,7 @@ pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
     grpc::expose(state, &mut families);
     models::expose(state, &facts, &mut families);
     if state.role().infers() {
+        inferences::expose(state, &mut families);
         workers::expose(state, &facts, &mut families);
     }
     actors::expose(state, &mut families);

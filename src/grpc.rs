@@ -105,7 +105,7 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
 }
 
 fn shared(state: &AppState, runtime: &Runtime) -> anyhow::Result<Shared> {
-    let most = usize::try_from(state.config.grpc_max_message().get()).unwrap_or(usize::MAX);
+    let most = state.config.grpc_max_message().as_usize();
     let service = Inference {
         state: state.clone(),
     };

@@ -5,10 +5,15 @@
 //! picture of one instant, but each count only grows from one look to the next, which is all that
 //! rates are made from.
 //!
-//! **Invariant:** every histogram has the same bounds, so any two can be added up.
+//! **Invariant:** every histogram of durations has the same bounds, so any two can be added up.
+//! [`SizeHistogram`] counts numbers instead, by powers of two.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+mod sizes;
+
+pub use sizes::{SizeHistogram, SizeSnapshot};
 
 /// Upper bounds of the buckets in nanoseconds, each of them included in its bucket. From a
 /// millisecond, which is less than the smallest model takes, to the seconds of one that has hung;

@@ -45,6 +45,12 @@ impl Outcomes {
         }
     }
 
+    /// Returns the time of day, by its clock.
+    #[must_use]
+    pub fn wall(&self) -> SystemTime {
+        self.clock.wall()
+    }
+
     /// Counts executions that ended well.
     pub fn succeeded(&self, count: u64) {
         let now = self.clock.now();

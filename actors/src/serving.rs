@@ -11,6 +11,7 @@
 //! worker with it by what it does is [quarantined](quarantine).
 
 pub mod answered;
+pub mod batching;
 pub mod budget;
 pub mod catalog;
 pub mod description;
@@ -31,6 +32,7 @@ mod queue;
 pub mod rejection;
 pub mod restart;
 pub mod route;
+pub mod share;
 pub mod signature;
 pub mod state;
 #[cfg(test)]
@@ -38,14 +40,19 @@ pub(crate) mod testing;
 pub mod worker;
 
 pub use answered::{AnswerClass, AnswerTimes};
+pub use batching::{BatchDefaults, BatchPolicy};
 pub use catalog::{Catalog, ModelEntry};
 pub use error::{Fault, ServeError};
 pub use host::{HostedWorker, WorkerHost};
 pub use job::{Inference, Request};
-pub use model::{Commons, ModelSpec, ServedModel, ServingLimits};
+pub use model::{
+    BatchStatistics, Commons, ComputeTimes, InferenceTimesSnapshot, ModelSpec, ModelStatistics,
+    ServedModel, ServingLimits, Timed,
+};
 pub use protocol::{Priority, Protocol};
 pub use rejection::Rejection;
 pub use restart::RestartReason;
 pub use route::Route;
+pub use share::FairShare;
 pub use state::{ModelState, ModelStatus, Standing, WorkerState};
 pub use worker::{ModelWorker, WorkerSettings};

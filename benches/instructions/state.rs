@@ -14,7 +14,7 @@ use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description::{Description, Isolation};
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
 use impetus_actors::serving::{
-    Catalog, Commons, ModelEntry, ModelSpec, ServedModel, ServingLimits,
+    BatchDefaults, Catalog, Commons, FairShare, ModelEntry, ModelSpec, ServedModel, ServingLimits,
 };
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_actors::sources::folder::{Fingerprint, Wanted};
@@ -35,6 +35,7 @@ pub(crate) fn with_one_model() -> anyhow::Result<AppState> {
         outcomes: Arc::clone(&outcomes),
         quarantine: Arc::new(Quarantine::new(quarantine, Arc::clone(&clock))),
         healing: Healing::new(Arc::clone(&clock)),
+        share: FairShare::new(1),
     });
     let catalog = Arc::new(Catalog::default());
     let model = Arc::new(ServedModel::new(wanted(), limits(), Arc::clone(&commons)));
@@ -90,9 +91,11 @@ fn wanted() -> Wanted {
 fn limits() -> ServingLimits {
     ServingLimits {
         workers: 1,
+        threads: 1,
         spares: 0,
         queue: 1,
         max_batch: 1,
+        batching: BatchDefaults::default(),
         in_flight: 1,
         retries: 1,
         accident_retries: 1,

@@ -38,15 +38,25 @@ pub struct ModelsConfig {
     pub threads: usize,
     /// What a worker is. `process` survives a crash of the runtime; `thread` is for comparison and takes the server down with it. A model may say otherwise (`isolation` in its `model.toml`).
     pub isolation: Isolation,
-    /// Requests that may wait per model. Further ones are refused with `Retry-After`.
+    /// Requests that may wait per model.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub queue: usize,
+    /// What becomes of a request that finds the queue full. `reject` refuses it with `Retry-After`; `drop_oldest` refuses the one that has waited longest among the least urgent instead, whose caller is the likeliest to have given up.
+    pub when_full: WhenFull,
+    /// Longest time that a request may wait for a worker; one that has waited longer is refused with `Retry-After`. 0 = as long as its caller waits for the answer.
+    pub queue_timeout: Period,
     /// Most requests stacked into one run, where the graph leaves its first dimension free.
     #[schemars(range(min = 1, max = 4096))]
     pub max_batch: usize,
+    /// Longest time that the oldest request of a batch waits for others while its worker is busy. A worker that has nothing to do gets what waits at once. 0 = nothing is held back: batches fill by themselves while all workers are busy.
+    #[schemars(extend("x-max" = "1m"))]
+    pub batch_delay: Period,
     /// Batches that a worker holds at one time, so that it need not wait for the next one.
     #[schemars(range(min = 1, max = 16))]
     pub in_flight: usize,
+    /// Batches of all models together that are with workers at one time, while more models than one have work; they are shared by the weights in the models' descriptions (`share`). 0 = `in_flight` for each core that the CPU quota allows. A model that is alone in having work is never held back.
+    #[schemars(range(max = 65_536))]
+    pub shared_runs: usize,
     /// Longest time for a worker to start the runtime and read its model.
     #[schemars(extend("x-min" = "1ms"))]
     pub load_timeout: Period,
@@ -126,6 +136,17 @@ pub enum Isolation {
     Thread,
 }
 
+/// What becomes of a request that finds the queue full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// The one that has waited longest among the least urgent is.
+    DropOldest,
+}
+
 /// The native model runtime.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -164,6 +185,15 @@ impl ModelsConfig {
             fixed => fixed,
         }
     }
+
+    /// Returns how many batches of several models may be with workers where the CPU quota is worth
+    /// `cores` cores. One runs on each core while the next one lies ready.
+    pub fn runs_for(&self, cores: usize) -> usize {
+        match self.shared_runs {
+            0 => cores.max(1) * self.in_flight,
+            fixed => fixed,
+        }
+    }
 }
 
 impl Default for ModelsConfig {
@@ -181,8 +211,12 @@ impl Default for ModelsConfig {
             threads: 1,
             isolation: Isolation::Process,
             queue: 512,
+            when_full: WhenFull::Reject,
+            queue_timeout: Period::secs(0),
             max_batch: 8,
+            batch_delay: Period::secs(0),
             in_flight: 2,
+            shared_runs: 0,
             load_timeout: Period::secs(120),
             warm_up_timeout: Period::secs(60),
             run_timeout: Period::secs(0),

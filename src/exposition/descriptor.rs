@@ -47,6 +47,8 @@ pub(super) enum Values {
     Model,
     /// The name of a model that is there, or `none`.
     ModelOrNone,
+    /// The version of the model beside it, one that is there.
+    Version,
     /// The name of an actor that is there.
     Actor,
     /// One value for as long as the process lives.
@@ -172,6 +174,14 @@ impl Label {
         Self {
             name: "model",
             values: Values::Model,
+        }
+    }
+
+    /// A label with the version of a model.
+    pub(super) const fn version() -> Self {
+        Self {
+            name: "version",
+            values: Values::Version,
         }
     }
 

@@ -6,7 +6,7 @@
 //! together: what a large server has to say is thousands of small pieces, and they are used again
 //! while they are near.
 
-use impetus_actors::histogram::HistogramSnapshot;
+use impetus_actors::histogram::{HistogramSnapshot, SizeSnapshot};
 use prometheus::TextEncoder;
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -130,7 +130,23 @@ impl Family {
 
     /// Adds a histogram with these values of its labels.
     pub(super) fn histogram(&mut self, labels: &[&str], snapshot: &HistogramSnapshot) {
-        let buckets = snapshot.cumulative().map(|(bound, count)| {
+        let total = (snapshot.count(), snapshot.sum_seconds());
+        self.buckets(labels, snapshot.cumulative(), total);
+    }
+
+    /// Adds a histogram of sizes with these values of its labels.
+    pub(super) fn sizes(&mut self, labels: &[&str], snapshot: &SizeSnapshot) {
+        let total = (snapshot.count(), snapshot.sum() as f64);
+        self.buckets(labels, snapshot.cumulative(), total);
+    }
+
+    fn buckets(
+        &mut self,
+        labels: &[&str],
+        cumulative: impl Iterator<Item = (f64, u64)>,
+        (count, sum): (u64, f64),
+    ) {
+        let buckets = cumulative.map(|(bound, count)| {
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(bound);
             bucket.set_cumulative_count(count);
@@ -138,8 +154,8 @@ impl Family {
         });
         let mut histogram = Histogram::default();
         histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(snapshot.count());
-        histogram.set_sample_sum(snapshot.sum_seconds());
+        histogram.set_sample_count(count);
+        histogram.set_sample_sum(sum);
         let mut metric = self.labelled(labels);
         metric.set_histogram(histogram);
         self.metrics.push(metric);

@@ -53,6 +53,7 @@ fn values(label: &Label) -> String {
         Values::Words(words) => quoted(&words()),
         Values::OneOf(words) => format!("one at a time of {}", quoted(&words())),
         Values::Model => "name of a model".to_owned(),
+        Values::Version => "version of that model".to_owned(),
         Values::ModelOrNone => "name of a model, or `none`".to_owned(),
         Values::Actor => "name of an actor".to_owned(),
         Values::Constant(what) => (*what).to_owned(),
@@ -79,13 +80,17 @@ fn bound(metric: &Descriptor) -> String {
         Kind::Counter | Kind::Gauge => 1,
         Kind::Histogram => LINES_OF_A_HISTOGRAM,
     };
+    let by_version = |label: &Label| matches!(label.values, Values::Version);
+    let has_version = metric.labels.iter().any(by_version);
     for label in metric.labels {
         match &label.values {
             Values::Words(words) => count *= words().len(),
+            // A version is one of one model.
+            Values::Model if has_version => factors.push("*V*".to_owned()),
             Values::Model => factors.push("*M*".to_owned()),
             Values::ModelOrNone => factors.push("(*M* + 1)".to_owned()),
             Values::Actor => factors.push("*A*".to_owned()),
-            Values::OneOf(_) | Values::Constant(_) => {}
+            Values::OneOf(_) | Values::Constant(_) | Values::Version => {}
         }
     }
     if count > 1 || factors.is_empty() {

@@ -15,20 +15,7 @@ pub(super) fn bytes(
     dtype: DType,
     contents: InferTensorContents,
 ) -> Result<Vec<u8>, Refusal> {
-    let Some(belongs) = field(dtype) else {
-        let dtype = datatype::name(dtype);
-        return Err(Refusal::invalid(format!(
-            "input {input:?} is {dtype}, which has no contents; send it in raw_input_contents"
-        )));
-    };
-    let given = fields(&contents).into_iter();
-    let mut others = given.filter(|(field, length)| *length > 0 && *field != belongs);
-    if let Some((other, _)) = others.next() {
-        let dtype = datatype::name(dtype);
-        return Err(Refusal::invalid(format!(
-            "input {input:?} is {dtype} and has {other}; its elements belong into {belongs}"
-        )));
-    }
+    check_field(input, dtype, &contents)?;
     let narrow = Narrow { input, dtype };
     match dtype {
         DType::Bool => Ok(contents
@@ -59,6 +46,25 @@ pub(super) fn bytes(
             encode_strings(strings).map_err(|error| Refusal::malformed(input, &error))
         }
     }
+}
+
+/// Checks that the elements are in the field that the datatype's belong into.
+fn check_field(input: &str, dtype: DType, contents: &InferTensorContents) -> Result<(), Refusal> {
+    let Some(belongs) = field(dtype) else {
+        let dtype = datatype::name(dtype);
+        return Err(Refusal::invalid(format!(
+            "input {input:?} is {dtype}, which has no contents; send it in raw_input_contents"
+        )));
+    };
+    let given = fields(contents).into_iter();
+    let mut others = given.filter(|(field, length)| *length > 0 && *field != belongs);
+    if let Some((other, _)) = others.next() {
+        let dtype = datatype::name(dtype);
+        return Err(Refusal::invalid(format!(
+            "input {input:?} is {dtype} and has {other}; its elements belong into {belongs}"
+        )));
+    }
+    Ok(())
 }
 
 /// Tells whether there is any element.

@@ -26,7 +26,7 @@ use super::proto::grpc_inference_service_server::{GrpcInferenceServiceServer, SE
 use super::sending::Sending;
 use super::service::Inference;
 use super::standing::Standing;
-use super::status::{class, ending};
+use super::status::{class, ending, too_large};
 use super::within::wait_in_place_if;
 use crate::http::{AppState, Endpoint, InFlight, Port};
 
@@ -185,17 +185,13 @@ impl Edge {
         }
     }
 
-    /// Says in our words, and with the code that other servers use, that a message was too large.
+    /// Finds the answer that says that the call's message was too large.
     fn explain(&self, answer: Response<Body>) -> Response<Body> {
         let code = answer.headers().get(Status::GRPC_STATUS);
-        if code.map(|code| Code::from_bytes(code.as_bytes())) != Some(Code::OutOfRange) {
-            return answer;
+        match code.map(|code| Code::from_bytes(code.as_bytes())) {
+            Some(Code::OutOfRange) => too_large(self.shared.most).into_http(),
+            _ => answer,
         }
-        let most = self.shared.most;
-        let message = format!(
-            "the message is larger than {most} bytes, which is the limit (grpc.max_message)"
-        );
-        Status::resource_exhausted(message).into_http()
     }
 }
 

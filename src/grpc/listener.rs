@@ -109,9 +109,7 @@ impl Listener {
             standing,
         } = arrival;
         let config = &self.shared.state.config;
-        // A client of HTTP/2 speaks first, and at once.
-        let first = config.http.client_header_timeout.get();
-        if !matches!(timeout(first, socket.peek(&mut [0])).await, Ok(Ok(1))) {
+        if !has_spoken(&socket, config.http.client_header_timeout.get()).await {
             debug!("a grpc client said nothing, closing its connection");
             return;
         }
@@ -124,9 +122,7 @@ impl Listener {
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        debug!(%error, "a grpc connection has ended");
-                    }
+                    debug!(?ended, "a grpc connection has ended");
                     return;
                 }
                 verdict = watch.next() => match verdict {
@@ -149,6 +145,12 @@ impl Listener {
             }
         }
     }
+}
+
+/// Waits for the first byte of a client: one of HTTP/2 speaks first, and at once.
+async fn has_spoken(socket: &TcpStream, within: Duration) -> bool {
+    let first = timeout(within, socket.peek(&mut [0])).await;
+    matches!(first, Ok(Ok(1)))
 }
 
 /// Waits until the server stops, or until nobody is there any more who could tell.

@@ -2,7 +2,7 @@
 //!
 //! Without credentials it is the place a call comes from that allows it, as over HTTP.
 
-use impetus_actors::model_loader::{self, ModelControl, OrderError};
+use impetus_actors::model_loader::{ModelControl, OrderError};
 use tonic::{Request, Status};
 
 use super::call::Call;
@@ -13,8 +13,7 @@ use super::proto::{
 };
 use super::service::call_of;
 use crate::http::AppState;
-use crate::oip::describe::RepositoryState;
-use crate::oip::{Refusal, order};
+use crate::oip::{Refusal, describe, order};
 
 /// Lists what lies in the model folder, loaded or not.
 pub(super) async fn index(
@@ -22,12 +21,9 @@ pub(super) async fn index(
     request: RepositoryIndexRequest,
 ) -> Result<Vec<ModelIndex>, Status> {
     only_repository(&request.repository_name)?;
-    let models = control(state)?.index().await.map_err(refused)?;
-    let models = models.into_iter().map(ModelIndex::from);
-    let ready = RepositoryState::Ready.as_str();
-    Ok(models
-        .filter(|model| !request.ready || model.state == ready)
-        .collect())
+    let models = describe::repository_index(control(state)?, request.ready).await;
+    let models = models.map_err(refused)?;
+    Ok(models.into_iter().map(ModelIndex::from).collect())
 }
 
 /// Loads a model as it lies in the folder now.
@@ -110,14 +106,12 @@ fn refused(error: OrderError) -> Status {
     }
 }
 
-impl From<model_loader::IndexEntry> for ModelIndex {
-    fn from(entry: model_loader::IndexEntry) -> Self {
-        let state = entry.state.map(RepositoryState::from);
-        let state = state.unwrap_or(RepositoryState::Unavailable);
+impl From<describe::IndexEntry> for ModelIndex {
+    fn from(entry: describe::IndexEntry) -> Self {
         Self {
             name: entry.name,
             version: entry.version,
-            state: state.as_str().to_owned(),
+            state: entry.state.as_str().to_owned(),
             reason: entry.reason,
         }
     }

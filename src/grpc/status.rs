@@ -55,6 +55,14 @@ pub(super) fn class(code: Code) -> AnswerClass {
     }
 }
 
+/// Says in our words, and with the code that other servers use, that a message was too large. Nothing
+/// else here has the code that generated code gives it.
+pub(super) fn too_large(most: usize) -> Status {
+    Status::resource_exhausted(format!(
+        "the message is larger than {most} bytes, which is the limit (grpc.max_message)"
+    ))
+}
+
 /// The server is ending and takes no new work.
 pub(super) fn ending() -> Status {
     Status::unavailable("the server is ending and takes no new work; another one does")

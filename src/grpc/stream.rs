@@ -16,7 +16,7 @@ use futures_util::{StreamExt, TryFutureExt};
 use impetus_actors::serving::AnswerClass;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::call::Call;
 use super::edge::{record, tell};
@@ -25,7 +25,7 @@ use super::proto::{
     InferParameter, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse,
 };
 use super::service::Inference;
-use super::status::{class, ending};
+use super::status::{class, ending, too_large};
 use crate::health::Phase;
 use crate::http::{Endpoint, Port};
 
@@ -41,6 +41,8 @@ struct Incoming {
     phase: watch::Receiver<Phase>,
     call: Arc<Call>,
     idle: Duration,
+    /// Largest message in bytes.
+    most: usize,
 }
 
 /// Answers a stream.
@@ -49,13 +51,14 @@ pub(super) fn answers(
     messages: Streaming<ModelInferRequest>,
     call: Arc<Call>,
 ) -> Answers {
-    let grpc = &service.state.config.grpc;
-    let in_flight = grpc.stream_in_flight;
+    let config = &service.state.config;
+    let in_flight = config.grpc.stream_in_flight;
     let incoming = Incoming {
         messages,
         phase: service.state.lifecycle.watch(),
         call: Arc::clone(&call),
-        idle: grpc.stream_idle_timeout.get(),
+        idle: config.grpc.stream_idle_timeout.get(),
+        most: config.grpc_max_message().as_usize(),
     };
     stream::unfold(Some(incoming), |incoming| async move {
         let mut incoming = incoming?;
@@ -134,7 +137,10 @@ impl Incoming {
                 let message = format!("nothing was asked on this stream for {idle:.0} s; open another one");
                 Err(Status::unavailable(message))
             }
-            message = self.messages.message() => message,
+            message = self.messages.message() => message.map_err(|status| match status.code() {
+                Code::OutOfRange => too_large(self.most),
+                _ => status,
+            }),
         }
     }
 }

@@ -128,6 +128,10 @@ impl From<ServeError> for ApiError {
             ServeError::NoModel { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_model"),
             ServeError::NotReady { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_not_ready"),
             ServeError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
+            ServeError::Shed { .. } => (StatusCode::TOO_MANY_REQUESTS, "shed"),
+            // As Triton answers it: the server was not able to, and 504 is for those who waited for
+            // an answer as long as they would.
+            ServeError::QueueTimeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "queue_timeout"),
             ServeError::Quarantined { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "quarantined"),
             ServeError::Unloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_unloaded"),
             ServeError::DeadlineExceeded { .. } => {

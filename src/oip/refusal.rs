@@ -9,6 +9,8 @@ use std::time::Duration;
 use impetus_actors::serving::{Fault, ServeError};
 use impetus_engine::{EngineError, TensorError};
 
+use super::datatype;
+
 /// What kind of refusal it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -130,7 +132,7 @@ impl From<ServeError> for Refusal {
         let kind = match &error {
             ServeError::UnknownModel { .. } | ServeError::UnknownVersion { .. } => Kind::NotFound,
             ServeError::Quarantined { .. } => Kind::Quarantined,
-            ServeError::QueueFull { .. } => Kind::Exhausted,
+            ServeError::QueueFull { .. } | ServeError::Shed { .. } => Kind::Exhausted,
             ServeError::DeadlineExceeded { .. } => Kind::TimedOut,
             ServeError::Engine(EngineError::InputTooLarge { .. }) => Kind::TooLarge,
             other => match (other.fault(), other.is_retryable()) {
@@ -141,9 +143,24 @@ impl From<ServeError> for Refusal {
         };
         Self {
             kind,
-            message: error.to_string(),
+            message: in_the_protocols_words(&error),
             retry_after: error.retry_after(),
         }
+    }
+}
+
+/// Says what an error says, with the names that the protocol has for element types.
+fn in_the_protocols_words(error: &ServeError) -> String {
+    match error {
+        ServeError::Engine(EngineError::WrongType {
+            input,
+            expected,
+            got,
+        }) => {
+            let (expected, got) = (datatype::name(*expected), datatype::name(*got));
+            format!("input {input} must be {expected}, got {got}")
+        }
+        other => other.to_string(),
     }
 }
 

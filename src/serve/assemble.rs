@@ -19,7 +19,7 @@ use impetus_actors::serving::host::{Hosts, ProcessHost, ThreadHost};
 use impetus_actors::serving::memory::{MemoryGuard, OutOfMemory};
 use impetus_actors::serving::quarantine::Quarantine;
 use impetus_actors::serving::worker::Workshop;
-use impetus_actors::serving::{Catalog, Commons};
+use impetus_actors::serving::{Catalog, Commons, FairShare};
 use impetus_supervision::{
     ChildSpec, Clock, Healing, Running, Significance, Strategy, SupervisorSpec, System,
 };
@@ -99,6 +99,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
                 Arc::clone(&clock),
             )),
             healing: healing.clone(),
+            share: FairShare::new(config.models.runs_for(threads.cores)),
         }),
         memory: Arc::new(MemoryGuard::new(settings::memory(config))),
         cores: threads.cores,
@@ -197,7 +198,7 @@ fn models(
     let shop = Arc::new(Workshop {
         hosts: host.hosts,
         catalog: Arc::clone(&shared.catalog),
-        settings: settings::worker(config, host.library, shared.cores),
+        settings: settings::worker(config, host.library),
         memory: Arc::clone(&shared.memory),
         out_of_memory: OutOfMemory::default(),
         forensics: settings::forensics(config)?,

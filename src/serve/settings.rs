@@ -12,12 +12,12 @@ use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description;
 use impetus_actors::serving::memory::MemorySettings;
 use impetus_actors::serving::quarantine::QuarantineSettings;
-use impetus_actors::serving::{ServingLimits, WorkerSettings};
+use impetus_actors::serving::{BatchDefaults, ServingLimits, WorkerSettings};
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
-use crate::config::{Bytes, Config, HealthConfig, Isolation, ModelMode};
+use crate::config::{Bytes, Config, HealthConfig, Isolation, ModelMode, WhenFull};
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
 
@@ -62,10 +62,19 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
     let models = &config.models;
     ServingLimits {
         workers: models.workers_for(cores),
+        threads: models.threads_for(cores),
         spares: models.spares,
         isolation: isolation(config),
         queue: models.queue,
         max_batch: models.max_batch,
+        batching: BatchDefaults {
+            delay: models.batch_delay.get(),
+            timeout: models.queue_timeout.get(),
+            when_full: match models.when_full {
+                WhenFull::Reject => description::WhenFull::Reject,
+                WhenFull::DropOldest => description::WhenFull::DropOldest,
+            },
+        },
         in_flight: models.in_flight,
         retries: models.retries,
         accident_retries: models.accident_retries,
@@ -115,11 +124,10 @@ pub(super) fn loader(
 }
 
 /// Returns what every worker is started with.
-pub(super) fn worker(config: &Config, library: PathBuf, cores: usize) -> WorkerSettings {
+pub(super) fn worker(config: &Config, library: PathBuf) -> WorkerSettings {
     let models = &config.models;
     WorkerSettings {
         runtime: library,
-        threads: models.threads_for(cores),
         load_timeout: models.load_timeout.get(),
         warm_up_timeout: models.warm_up_timeout.get(),
         self_check_every: models.self_check_every.get(),

@@ -13,6 +13,7 @@
 
 mod actors;
 mod admin;
+mod batching;
 #[cfg(target_os = "linux")]
 mod clock;
 mod contract;

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::database::batch;
+use crate::harness::processes::freeze;
 use crate::harness::scrape::{Scrape, wait_for_value, wait_until_complete};
 use crate::harness::{
     Answer, PATIENCE, Server, Setup, content_type, load, samples, signal_process,
@@ -63,6 +64,9 @@ fn every_metric_that_is_described_is_exposed_by_one_of_the_roles_and_no_other() 
         if role != "inference" {
             let answer = server.post_json("/log", &batch("metrics", &["image"]));
             assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        if role != "logging" {
+            server.assert_predicts();
         }
         wait_until_complete(&server);
         let scrape = Scrape::of(&server);
@@ -168,7 +172,7 @@ fn requests_are_timed_by_endpoint_model_and_class_of_status() {
     let all = scrape
         .series()
         .into_iter()
-        .filter(|series| series.contains("seconds_count{"));
+        .filter(|series| series.starts_with("impetus_request_duration_seconds_count{"));
     let all: f64 = all.map(|series| scrape.value(series)).sum();
     assert_eq!(all, 6.0, "probes and scrapes are none of them");
     assert_eq!(scrape.value("impetus_requests_total"), 3.0);
@@ -247,7 +251,7 @@ fn a_queue_that_fills_shows_its_depth_whom_it_turned_away_and_whom_it_let_wait_t
         .start_ready();
     let server = Arc::new(server);
     let worker = server.workers()[0];
-    signal_process(worker, Signal::STOP);
+    freeze(worker);
     let depth = format!("impetus_queue_depth{{{SURFACE}}}");
     let mut waiting = Vec::new();
     let in_flight = |server: &Server| {
@@ -298,7 +302,7 @@ fn predicting(server: &Arc<Server>) -> std::thread::JoinHandle<Answer> {
 fn a_client_that_goes_before_its_answer_is_timed_as_well() {
     let server = one_patient_worker().start_ready();
     let worker = server.workers()[0];
-    signal_process(worker, Signal::STOP);
+    freeze(worker);
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     let sample = &load::requests()[0];
     let head = format!(

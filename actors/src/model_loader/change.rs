@@ -89,7 +89,8 @@ impl Change {
             .filter(|m| m.spec().version == wanted.spec.version);
         let last = same.map(|model| model.spec().load).max();
         wanted.spec.load = last.unwrap_or_default() + 1;
-        let model = make(wanted, existing.first().map(Arc::as_ref));
+        let other = existing.first().or(self.standing.first()).cloned();
+        let model = make(wanted, other.as_deref());
         let serves = |other: &Arc<ServedModel>| other.standing() == Standing::Serving;
         let old = existing.iter().filter(|model| serves(model));
         let mut staying = old.filter(|old| self.standing.iter().any(|m| Arc::ptr_eq(m, old)));

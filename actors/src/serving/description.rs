@@ -233,6 +233,9 @@ mod tests {
         assert_eq!(problem("workers = 2"), None);
         assert!(problem("workers = 0").unwrap().contains("workers"));
         assert!(problem("spares = 99").unwrap().contains("spares"));
+        assert_eq!(problem("instances = 2\nthreads = 2\nshare = 3"), None);
+        assert!(problem("threads = 0").unwrap().contains("threads"));
+        assert!(problem("share = 0").unwrap().contains("share"));
         let backwards = "[restart]\nbackoff_min = \"2s\"\nbackoff_max = \"1s\"";
         assert!(problem(backwards).unwrap().contains("backoff_max"));
     }

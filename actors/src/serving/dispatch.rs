@@ -11,7 +11,7 @@ mod judge;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use impetus_engine::link::{LinkError, Received, Receiver, Sender, StackedInput};
 use impetus_engine::{DType, EngineError, Tensor};
@@ -23,6 +23,8 @@ use super::job::Job;
 use super::ledger::LinkId;
 use super::loss::{Blame, Loss};
 use super::model::ServedModel;
+use super::queue::Taker;
+use super::share::Seat;
 use super::worker::WorkerMsg;
 
 /// What the tasks of a link share.
@@ -36,6 +38,8 @@ pub(super) struct Link {
     room: Rc<Semaphore>,
     /// Room in the worker when it is empty.
     whole_room: u32,
+    /// Told when the worker has answered all it had.
+    emptied: Rc<Notify>,
     stop: Rc<Stop>,
     /// When the worker last answered, and so began with what is next.
     turned: Rc<Cell<Instant>>,
@@ -93,6 +97,7 @@ impl Link {
             actor,
             room: Rc::new(Semaphore::new(whole_room as usize)),
             whole_room,
+            emptied: Rc::default(),
             stop: Rc::default(),
             turned: Rc::new(Cell::new(Instant::now())),
             reported: Rc::default(),
@@ -114,6 +119,8 @@ impl Link {
     pub(super) fn stop_taking(&self) {
         self.room.close();
         self.stop.say();
+        // It may have been the one that was told of what came in.
+        self.model.queue.pass_on();
     }
 
     /// Takes batches from the queue and writes them, as long as the worker has room.
@@ -125,10 +132,6 @@ impl Link {
     }
 
     async fn write_until_it_ends(&self, sender: &Sender) -> Result<(), LinkError> {
-        let max_rows = match self.model.signature() {
-            Some(signature) if signature.batches => self.model.limits().max_batch,
-            _ => 1,
-        };
         if !self.wait_for_its_turn().await {
             return Ok(());
         }
@@ -137,12 +140,12 @@ impl Link {
                 return Ok(());
             };
             room.forget();
-            let Some(batch) = self.take(max_rows).await else {
+            let Some((batch, seat)) = self.take().await else {
                 return Ok(());
             };
             let suspect = batch.first().is_some_and(Job::is_suspect);
             let inputs: Vec<_> = batch.iter().map(|job| Arc::clone(&job.inputs)).collect();
-            let id = self.model.ledger.enter(self.id, batch);
+            let id = self.model.ledger.enter(self.id, batch, seat);
             if suspect && !self.wait_for_the_whole_room().await {
                 self.model.give_back(self.id, id);
                 return Ok(());
@@ -159,7 +162,7 @@ impl Link {
             }
             self.model.ledger.sending(id);
             match send(sender, id, &inputs).await {
-                Ok(()) => {}
+                Ok(()) => self.model.ledger.written(id),
                 Err(LinkError::Refused(error)) => self.fail(id, &error),
                 Err(lost) => return Err(lost),
             }
@@ -191,12 +194,29 @@ impl Link {
     }
 
     /// Waits for a batch, until there will be none or none is wanted.
-    async fn take(&self, max_rows: usize) -> Option<Vec<Job>> {
+    async fn take(&self) -> Option<(Vec<Job>, Option<Seat>)> {
         tokio::select! {
             // A link that has ended must not take what it has just given back.
             biased;
             () = self.stop.wait() => None,
-            batch = self.model.queue.take(max_rows) => batch,
+            taken = self.take_in_turn() => taken,
+        }
+    }
+
+    /// Waits for a batch and, where there are other models, for a seat among theirs. What joins the
+    /// batch meanwhile is in it.
+    async fn take_in_turn(&self) -> Option<(Vec<Job>, Option<Seat>)> {
+        let (queue, account) = (&self.model.queue, &self.model.account);
+        if !account.is_shared() {
+            return Some((queue.take(self).await?, None));
+        }
+        loop {
+            queue.is_due(self).await?;
+            let mut seat = account.enter().await;
+            if let Some(batch) = queue.take_now(self)? {
+                return Some((batch, Some(seat)));
+            }
+            seat.costs(Duration::ZERO);
         }
     }
 
@@ -218,7 +238,7 @@ impl Link {
 
     fn take_in(&self, received: Received) -> Result<(), String> {
         let now = Instant::now();
-        self.turned.set(now);
+        let turned_before = self.turned.replace(now);
         self.model.places[self.id.worker].write(self.id.generation, |place| {
             place.heard = Some(now);
         });
@@ -229,7 +249,8 @@ impl Link {
                 outputs,
                 run_micros,
             } => {
-                if let Some(batch) = self.model.ledger.settle(self.id, id) {
+                if let Some(mut batch) = self.model.ledger.settle(self.id, id) {
+                    batch.free_since = Some(turned_before);
                     self.make_room(batch.alone);
                     self.model.complete(batch, outputs, run_micros);
                 }
@@ -265,6 +286,20 @@ impl Link {
     fn make_room(&self, alone: bool) {
         let permits = if alone { self.whole_room } else { 1 };
         self.room.add_permits(permits as usize);
+        if self.is_idle() {
+            self.emptied.notify_waiters();
+        }
+    }
+}
+
+impl Taker for Link {
+    fn is_idle(&self) -> bool {
+        // One batch's room belongs to whoever asks.
+        self.room.available_permits() + 1 >= self.whole_room as usize
+    }
+
+    async fn turned_idle(&self) {
+        self.emptied.notified().await;
     }
 }
 

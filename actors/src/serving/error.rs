@@ -69,6 +69,24 @@ pub enum ServeError {
         /// When to ask again.
         retry_after: Duration,
     },
+    /// No worker took the request within the time that it may wait for one.
+    #[error("no worker of model {model:?} took the request within {} ms, as long as it may wait", .within.as_millis())]
+    QueueTimeout {
+        /// Name of the model.
+        model: String,
+        /// How long it may wait.
+        within: Duration,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// The request made room for one that came later.
+    #[error("the queue of model {model:?} was full, and this request had waited longest")]
+    Shed {
+        /// Name of the model.
+        model: String,
+        /// When to ask again.
+        retry_after: Duration,
+    },
     /// The answer did not come within the request's deadline.
     #[error("no answer from model {model:?} within {}", seconds(.within))]
     DeadlineExceeded {
@@ -125,6 +143,8 @@ impl ServeError {
             Self::NoModel { .. }
             | Self::NotReady { .. }
             | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Shed { .. }
             | Self::Unloaded { .. } => Fault::Admission,
             Self::DeadlineExceeded { .. } | Self::WorkerLost { .. } => Fault::Execution,
             Self::Engine(error) => match error.fault() {
@@ -150,9 +170,10 @@ impl ServeError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::NotReady { retry_after, .. } | Self::QueueFull { retry_after, .. } => {
-                Some(*retry_after)
-            }
+            Self::NotReady { retry_after, .. }
+            | Self::QueueFull { retry_after, .. }
+            | Self::QueueTimeout { retry_after, .. }
+            | Self::Shed { retry_after, .. } => Some(*retry_after),
             Self::NoModel { .. } | Self::Unloaded { .. } => Some(Duration::from_secs(1)),
             _ => None,
         }

@@ -1,11 +1,13 @@
 //! A request on its way, and the answer to it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use impetus_engine::Tensor;
 use tokio::sync::oneshot;
 
+use super::batching::Terms;
 use super::occupancy::Pass;
 use super::{Priority, Protocol, ServeError};
 
@@ -47,6 +49,9 @@ pub(super) struct Job {
     /// Shared with the link's writer, which may still hold them when the answer arrives.
     pub(super) inputs: Arc<Vec<Tensor>>,
     pub(super) rows: usize,
+    /// The same for all that may share a batch with it, and seldom for others.
+    pub(super) shape: u64,
+    pub(super) priority: Priority,
     pub(super) enqueued: Instant,
     pub(super) deadline: Instant,
     pub(super) id: Option<Arc<str>>,
@@ -57,8 +62,8 @@ pub(super) struct Job {
     /// Never shares a batch again: it was part of one that was lost or that failed.
     pub(super) alone: bool,
     pub(super) protocol: Protocol,
-    pub(super) priority: Option<Priority>,
-    pub(super) queue_timeout: Option<Duration>,
+    /// What it asked for itself, for another model to heed.
+    asked: (Option<Priority>, Option<Duration>),
     /// Keeps the model it is in from ending.
     _pass: Pass,
     pub(super) reply: oneshot::Sender<Result<Inference, ServeError>>,
@@ -87,22 +92,23 @@ impl Job {
     pub(super) fn new(
         request: Request,
         rows: usize,
-        now: Instant,
+        terms: Terms,
         pass: Pass,
     ) -> (Self, oneshot::Receiver<Result<Inference, ServeError>>) {
         let (reply, answer) = oneshot::channel();
         let job = Self {
+            shape: shape_of(&request.inputs),
             inputs: Arc::new(request.inputs),
             rows,
-            enqueued: now,
+            priority: terms.priority,
+            enqueued: terms.since,
             deadline: request.deadline,
             id: request.id,
             losses: 0,
             accidents: 0,
             alone: false,
             protocol: request.protocol,
-            priority: request.priority,
-            queue_timeout: request.queue_timeout,
+            asked: (request.priority, request.queue_timeout),
             _pass: pass,
             reply,
         };
@@ -111,13 +117,14 @@ impl Job {
 
     /// Returns what the caller had handed in, of a job that never came anywhere.
     pub(super) fn into_request(self) -> Request {
+        let (priority, queue_timeout) = self.asked;
         Request {
             inputs: Arc::try_unwrap(self.inputs).unwrap_or_else(|shared| (*shared).clone()),
             deadline: self.deadline,
             id: self.id,
             protocol: self.protocol,
-            priority: self.priority,
-            queue_timeout: self.queue_timeout,
+            priority,
+            queue_timeout,
         }
     }
 
@@ -154,4 +161,15 @@ impl Job {
                     && a.shape().iter().skip(1).eq(b.shape().iter().skip(1))
             })
     }
+}
+
+/// Returns what stands for the names, the types and the shapes behind the batch dimension of inputs.
+fn shape_of(inputs: &[Tensor]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for input in inputs {
+        input.name().hash(&mut hasher);
+        input.dtype().hash(&mut hasher);
+        input.shape().get(1..).hash(&mut hasher);
+    }
+    hasher.finish()
 }

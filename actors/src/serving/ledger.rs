@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use super::forensics::BatchNote;
 use super::job::Job;
+use super::share::Seat;
 
 /// Names one link: a worker's place in its model, and the incarnation that opened the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +29,12 @@ pub(super) struct InFlight {
     pub(super) link: LinkId,
     /// When it began to be written; until then nothing of it has reached the worker.
     pub(super) sent: Option<Instant>,
+    /// When all of it had been written.
+    pub(super) written: Option<Instant>,
+    /// Since when the worker had nothing else, as of its answer.
+    pub(super) free_since: Option<Instant>,
+    /// Its seat among the batches of all models, where there are several.
+    pub(super) seat: Option<Seat>,
     /// It has the worker to itself: its one member is under suspicion.
     pub(super) alone: bool,
     /// The worker has been told that nobody wants it any more.
@@ -58,7 +65,7 @@ struct Inner {
 impl Ledger {
     /// Enters a batch and returns its id, unique within the model for as long as it lives and
     /// growing.
-    pub(super) fn enter(&self, link: LinkId, jobs: Vec<Job>) -> u64 {
+    pub(super) fn enter(&self, link: LinkId, jobs: Vec<Job>, seat: Option<Seat>) -> u64 {
         let mut inner = self.lock();
         inner.next += 1;
         let id = inner.next;
@@ -66,6 +73,9 @@ impl Ledger {
             id,
             link,
             sent: None,
+            written: None,
+            free_since: None,
+            seat,
             alone: jobs.first().is_some_and(Job::is_suspect),
             given_up: false,
             jobs,
@@ -79,6 +89,23 @@ impl Ledger {
         if let Some(batch) = self.lock().batches.get_mut(&id) {
             batch.sent = Some(Instant::now());
         }
+    }
+
+    /// Notes that a batch has been written.
+    pub(super) fn written(&self, id: u64) {
+        if let Some(batch) = self.lock().batches.get_mut(&id) {
+            batch.written = Some(Instant::now());
+        }
+    }
+
+    /// Gives the seats back of what is out over `link`: it is overdue, and others need not wait
+    /// until it has been ended.
+    pub(super) fn give_seats_back(&self, link: LinkId) {
+        let mut inner = self.lock();
+        let batches = inner.batches.values_mut().filter(|b| b.link == link);
+        let seats: Vec<Seat> = batches.filter_map(|batch| batch.seat.take()).collect();
+        drop(inner);
+        drop(seats);
     }
 
     /// Looks at the member of a batch that has just one.

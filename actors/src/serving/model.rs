@@ -11,34 +11,41 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use impetus_engine::{Loaded, Tensor};
 use impetus_supervision::Healing;
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
+use super::batching::BatchPolicy;
 use super::description::Description;
-use super::job::{Inference, Job, Request};
 use super::ledger::{Ledger, LinkId};
 use super::occupancy::Occupancy;
 use super::quarantine::{Quarantine, Suspect};
-use super::queue::{PushError, Queue};
+use super::queue::Queue;
 use super::rejection::Rejection;
+use super::share::{Account, FairShare};
 use super::signature::Signature;
 use super::state::{self, ModelState, Standing, StateFacts, WorkerState, WorkerStatus};
 use super::{ModelStatus, ServeError};
 use crate::outcomes::Outcomes;
 use crate::sources::folder::{Fingerprint, Wanted};
 
+mod admission;
 mod announcement;
 mod answers;
 mod figures;
 mod limits;
+mod measures;
 mod place;
 mod standing;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
 pub(super) use answers::{Recovered, micros};
 use figures::Figures;
 pub use limits::ServingLimits;
+pub use measures::InferenceTimesSnapshot;
+use measures::Measures;
 pub(super) use place::{Place, Successor};
+pub use statistics::{BatchStatistics, ComputeTimes, ModelStatistics, Timed};
 
 /// What a model is, before anything has been loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +73,10 @@ pub struct ServedModel {
     fingerprint: Fingerprint,
     problem: Option<String>,
     limits: ServingLimits,
+    policy: BatchPolicy,
     commons: Arc<Commons>,
+    /// Its account of the seats that models share.
+    pub(super) account: Account,
     pub(super) queue: Queue,
     pub(super) ledger: Ledger,
     pub(super) places: Vec<Place>,
@@ -80,20 +90,13 @@ pub struct ServedModel {
     run_budget: AtomicU64,
     /// What is counted of its name, whichever version it is.
     figures: Arc<Figures>,
+    measures: Measures,
     occupancy: Arc<Occupancy>,
     /// A [`Standing`].
     standing: AtomicU8,
     wanted: AtomicBool,
     /// Told when a worker comes or goes.
     changed: watch::Sender<()>,
-}
-
-/// A request that was not taken in.
-#[derive(Debug)]
-pub(super) struct Bounced {
-    pub(super) error: ServeError,
-    /// The request itself, where another version may take it.
-    pub(super) request: Option<Request>,
 }
 
 /// What all models have in common.
@@ -105,10 +108,9 @@ pub struct Commons {
     pub quarantine: Arc<Quarantine>,
     /// Whether anything is healed at the moment.
     pub healing: Healing,
+    /// The seats that their batches share.
+    pub share: Arc<FairShare>,
 }
-
-/// Tells the links of a model when a caller goes before its answer has come.
-struct Desertion<'a>(Option<&'a ServedModel>);
 
 #[derive(Debug)]
 struct Life {
@@ -177,11 +179,15 @@ impl ServedModel {
             problem,
         } = wanted;
         let limits = limits.of(&spec.description);
+        let policy = BatchPolicy::of(&spec.description, &limits);
         let places = (0..limits.workers + limits.spares)
             .map(|index| Place::new(format!("worker:{}/{index}", spec.label())))
             .collect();
         Self {
-            queue: Queue::new(limits.queue),
+            queue: Queue::new(&policy),
+            account: commons.share.account(spec.description.share.unwrap_or(1)),
+            policy,
+            measures: Measures::default(),
             ledger: Ledger::default(),
             places,
             signature: ArcSwapOption::empty(),
@@ -262,89 +268,6 @@ impl ServedModel {
     /// Says whether readiness depends on this model.
     pub fn set_required(&self, required: bool) {
         self.life().required = required;
-    }
-
-    /// Takes a request in and returns the channel on which its answer comes.
-    ///
-    /// # Errors
-    /// The model is not usable, its queue is full, the inputs do not fit its signature, or they are
-    /// quarantined.
-    pub fn submit(
-        &self,
-        request: Request,
-    ) -> Result<oneshot::Receiver<Result<Inference, ServeError>>, ServeError> {
-        self.admit(request).map_err(|bounced| bounced.error)
-    }
-
-    /// Takes a request in and waits for its answer until the request's deadline. A caller that
-    /// stops waiting cancels its answer and nothing else.
-    ///
-    /// # Errors
-    /// See [`ServeError`]. A model on its way out gives the request back.
-    pub(super) async fn infer(&self, request: Request) -> Result<Inference, Box<Bounced>> {
-        let within = request.deadline.saturating_duration_since(Instant::now());
-        let answer = self.admit(request)?;
-        let mut desertion = Desertion(Some(self));
-        match tokio::time::timeout(within, answer).await {
-            Ok(Ok(result)) => {
-                desertion.0 = None;
-                result.map_err(Bounced::for_good)
-            }
-            // The job was dropped unanswered: it had passed its deadline in the queue.
-            Ok(Err(_)) | Err(_) => {
-                self.count_failures(1);
-                Err(Bounced::for_good(ServeError::DeadlineExceeded {
-                    model: self.spec.name.clone(),
-                    within,
-                }))
-            }
-        }
-    }
-
-    fn admit(
-        &self,
-        request: Request,
-    ) -> Result<oneshot::Receiver<Result<Inference, ServeError>>, Box<Bounced>> {
-        if !self.is_offered() {
-            return Err(self.hand_back(request));
-        }
-        let rows = self.check(&request).map_err(Bounced::for_good)?;
-        let pass = self.occupancy.enter();
-        let (job, answer) = Job::new(request, rows, Instant::now(), pass);
-        match self.queue.push(job) {
-            Ok(()) => Ok(answer),
-            Err(PushError::Full(job)) => {
-                drop(job);
-                self.figures.rejections.count(Rejection::QueueFull);
-                Err(Bounced::for_good(ServeError::QueueFull {
-                    model: self.spec.name.clone(),
-                    waiting: self.queue.capacity(),
-                    retry_after: Duration::from_secs(1),
-                }))
-            }
-            Err(PushError::Closed(job)) => Err(self.hand_back(job.into_request())),
-        }
-    }
-
-    /// Holds a request against the signature and the quarantine; returns how many rows it has.
-    fn check(&self, request: &Request) -> Result<usize, ServeError> {
-        let signature = self.usable_signature()?;
-        let rows = signature.check(&request.inputs)?;
-        let suspect = self.suspect(&request.inputs, request.id.as_deref());
-        if let Some(entry) = self.commons.quarantine.refuses(&suspect) {
-            self.figures.rejections.count(Rejection::Quarantined);
-            return Err(entry.into());
-        }
-        Ok(rows)
-    }
-
-    fn hand_back(&self, request: Request) -> Box<Bounced> {
-        Box::new(Bounced {
-            error: ServeError::Unloaded {
-                model: self.spec.name.clone(),
-            },
-            request: Some(request),
-        })
     }
 
     /// Returns the model's state now.
@@ -465,6 +388,7 @@ impl ServedModel {
         let budget = self.limits.budget.learn(loaded, max_rows);
         self.run_budget.store(micros(budget), Ordering::Relaxed);
         self.signature.store(Some(Arc::new(signature)));
+        self.queue.follow(&self.batching());
         let mut life = self.life();
         life.served = true;
         life.last_load = took.or(life.last_load);
@@ -563,27 +487,5 @@ impl ServedModel {
 
     fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl Bounced ===
-
-impl Bounced {
-    /// Nobody else would take it either.
-    fn for_good(error: ServeError) -> Box<Self> {
-        Box::new(Self {
-            error,
-            request: None,
-        })
-    }
-}
-
-// === impl Desertion ===
-
-impl Drop for Desertion<'_> {
-    fn drop(&mut self) {
-        if let Some(model) = self.0 {
-            model.deserted.notify_waiters();
-        }
     }
 }

@@ -209,7 +209,7 @@ impl Opening<'_> {
                 model: spec.name.clone(),
                 version: spec.version.clone(),
                 path: spec.path.clone(),
-                intra_threads: settings.threads,
+                intra_threads: self.model.limits().threads,
                 warm_up: true,
                 samples: samples.map(|(i, sample)| sample.sample(i)).collect(),
                 runtime: settings.runtime.clone(),

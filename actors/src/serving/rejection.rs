@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Rejection {
     /// As many as may wait for the model already.
     QueueFull,
+    /// It had waited longest when the queue was full.
+    Shed,
+    /// No worker took it within the time that it may wait for one.
+    QueueTimeout,
     /// Its deadline passed while it waited for a worker.
     Expired,
     /// The model was not usable.
@@ -35,8 +39,10 @@ pub struct Rejections([AtomicU64; Rejection::ALL.len()]);
 
 impl Rejection {
     /// Every reason, in its order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::QueueFull,
+        Self::Shed,
+        Self::QueueTimeout,
         Self::Expired,
         Self::NotLoaded,
         Self::Quarantined,
@@ -46,8 +52,10 @@ impl Rejection {
         Self::Draining,
     ];
     /// Those of a request for a model that is known.
-    pub const OF_A_MODEL: [Self; 5] = [
+    pub const OF_A_MODEL: [Self; 7] = [
         Self::QueueFull,
+        Self::Shed,
+        Self::QueueTimeout,
         Self::Expired,
         Self::NotLoaded,
         Self::Quarantined,
@@ -61,6 +69,8 @@ impl Rejection {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
+            Self::Shed => "shed",
+            Self::QueueTimeout => "queue_timeout",
             Self::Expired => "expired",
             Self::NotLoaded => "not_loaded",
             Self::Quarantined => "quarantined",

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use impetus_engine::{DType, Dim, Loaded, RuntimeInfo, TensorSpec};
 use impetus_supervision::{Clock, Healing, SystemClock};
+use tokio::sync::oneshot;
 
 use super::budget::BudgetRule;
 use super::description::Isolation;
 use super::quarantine::{Quarantine, QuarantineSettings};
-use super::{Commons, ServedModel, ServingLimits, WorkerState};
+use super::queue::Taker;
+use super::{
+    BatchDefaults, Commons, FairShare, Inference, Request, ServeError, ServedModel, ServingLimits,
+    WorkerState,
+};
 use crate::outcomes::Outcomes;
 
 /// Numbers in one row of the model's input.
@@ -29,6 +34,7 @@ pub(crate) fn commons() -> Arc<Commons> {
             Arc::clone(&clock),
         )),
         healing: Healing::new(clock),
+        share: FairShare::new(2),
     })
 }
 
@@ -36,10 +42,12 @@ pub(crate) fn commons() -> Arc<Commons> {
 pub(crate) fn limits() -> ServingLimits {
     ServingLimits {
         workers: 1,
+        threads: 1,
         spares: 0,
         isolation: Isolation::Process,
         queue: 64,
         max_batch: 4,
+        batching: BatchDefaults::default(),
         in_flight: 2,
         retries: 2,
         accident_retries: 4,
@@ -52,14 +60,46 @@ pub(crate) fn limits() -> ServingLimits {
     }
 }
 
+/// A worker that has nothing to do.
+pub(crate) struct Idle;
+
+impl Taker for Idle {
+    fn is_idle(&self) -> bool {
+        true
+    }
+
+    async fn turned_idle(&self) {
+        std::future::pending().await
+    }
+}
+
+impl ServedModel {
+    /// Takes a request in for a caller that waits in its own way.
+    pub(crate) fn submit(
+        &self,
+        request: Request,
+    ) -> Result<oneshot::Receiver<Result<Inference, ServeError>>, ServeError> {
+        let admitted = self.admit(request);
+        admitted
+            .map(|admitted| admitted.answer)
+            .map_err(|bounced| bounced.error)
+    }
+}
+
 /// Lets a model be loaded that doubles rows of [`ROW`] numbers.
 pub(crate) fn load(model: &ServedModel) {
+    model.loaded(&loaded(), Some(Duration::from_millis(1)));
+    serve(model, 0, 1);
+}
+
+/// Returns what a worker says of that model.
+pub(crate) fn loaded() -> Loaded {
     let tensor = |name: &str| TensorSpec {
         name: name.to_owned(),
         dtype: DType::F32,
         shape: vec![Dim::Free(None), Dim::Fixed(ROW)],
     };
-    let loaded = Loaded {
+    Loaded {
         inputs: vec![tensor("x")],
         outputs: vec![tensor("y")],
         load_micros: 1,
@@ -71,9 +111,7 @@ pub(crate) fn load(model: &ServedModel) {
             name: "none".to_owned(),
             version: "0".to_owned(),
         },
-    };
-    model.loaded(&loaded, Some(Duration::from_millis(1)));
-    serve(model, 0, 1);
+    }
 }
 
 /// Lets one of its workers serve.

@@ -14,7 +14,7 @@ const SIZE: usize = size_of::<f32>();
 #[derive(Debug, ToSchema)]
 pub(super) struct Numbers {
     /// As many as one row of the model's input has, flat, in row-major order.
-    // Little-endian, as the model reads them.
+    // Kept as the bytes they are for the model, little-endian.
     #[schema(value_type = Vec<f32>, example = json!([0.25, 0.5, 0.75]))]
     pub(super) data: Vec<u8>,
     /// Which model; may be left out when there is only one. `?model=` goes before it.

@@ -11,7 +11,8 @@ use crate::http::body::Body;
 use crate::http::error::ApiError;
 use crate::http::models::control;
 use crate::http::openapi::tag;
-use crate::oip::describe::{self, IndexEntry};
+use crate::oip::describe::IndexEntry;
+use crate::oip::{Refusal, describe, order};
 
 #[derive(OpenApi)]
 #[openapi(paths(index, load, unload))]
@@ -68,17 +69,26 @@ async fn load(
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
     let control = control(&request, &state)?;
-    let order: Order = read(&body).await?;
-    // The extension's parameters replace the model's configuration or its files.
-    if let Some(name) = order.parameters.keys().next() {
-        let message = format!(
-            "the parameter {name:?} is not supported: a model is loaded as it lies in the model folder"
-        );
-        return Err(ApiError::bad_request("unsupported", message));
-    }
+    let Order { parameters } = read(&body).await?;
+    let given = match config_in(&parameters)? {
+        Some(config) => Some(order::given(&state.config.models.dir, &model, config).await?),
+        None => None,
+    };
     let within = state.config.models.control_timeout.get();
-    control.load(&model, None, within).await?;
+    control.load(&model, given, within).await?;
     Ok(HttpResponse::Ok().finish())
+}
+
+/// Returns the configuration that came with an order.
+fn config_in(parameters: &Map<String, Value>) -> Result<Option<&str>, Refusal> {
+    let mut config = None;
+    for (name, value) in parameters {
+        match value.as_str().filter(|_| name == order::CONFIG) {
+            Some(text) => config = Some(text),
+            None => return Err(order::unknown(name)),
+        }
+    }
+    Ok(config)
 }
 
 /// Unload a model, once it has answered what it has.

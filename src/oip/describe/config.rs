@@ -1,6 +1,9 @@
 //! A model's configuration in the terms of Triton's `ModelConfig`.
 
-use impetus_actors::serving::ServedModel;
+use std::time::Duration;
+
+use impetus_actors::serving::description::TimeoutAction;
+use impetus_actors::serving::{Priority, ServedModel};
 use impetus_engine::{DType, TensorSpec};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -158,17 +161,25 @@ impl TensorConfig {
 
 impl DynamicBatching {
     fn of(model: &ServedModel) -> Self {
+        let policy = model.batching();
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Self {
-            preferred_batch_size: Vec::new(),
-            max_queue_delay_microseconds: 0,
+            preferred_batch_size: policy.preferred.iter().copied().map(int).collect(),
+            max_queue_delay_microseconds: micros(policy.delay),
             preserve_ordering: false,
             priority_levels: 2,
-            default_priority_level: 2,
+            default_priority_level: match policy.priority {
+                Priority::High => 1,
+                Priority::Normal => 2,
+            },
             default_queue_policy: QueuePolicy {
-                timeout_action: "REJECT",
-                default_timeout_microseconds: 0,
-                allow_timeout_override: true,
-                max_queue_size: u32::try_from(model.limits().queue).unwrap_or(u32::MAX),
+                timeout_action: match policy.timeout_action {
+                    TimeoutAction::Reject => "REJECT",
+                    TimeoutAction::Delay => "DELAY",
+                },
+                default_timeout_microseconds: policy.timeout.map_or(0, micros),
+                allow_timeout_override: policy.allow_timeout_override,
+                max_queue_size: u32::try_from(policy.queue).unwrap_or(u32::MAX),
             },
         }
     }

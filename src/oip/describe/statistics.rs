@@ -1,6 +1,6 @@
 //! A model's statistics, as Triton counts them.
 
-use impetus_actors::serving::ServedModel;
+use impetus_actors::serving::{self, ServedModel, Timed};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -69,10 +69,39 @@ pub struct StatisticDuration {
 /// Returns the statistics of a model.
 #[must_use]
 pub fn statistics(model: &ServedModel) -> ModelStatistics {
-    let spec = model.spec();
+    let (spec, measured) = (model.spec(), model.statistics());
     ModelStatistics {
         name: spec.name.clone(),
         version: spec.version.clone(),
-        ..ModelStatistics::default()
+        last_inference: measured.last_inference_ms,
+        inference_count: measured.inference_count,
+        execution_count: measured.execution_count,
+        inference_stats: InferStatistics {
+            success: measured.success.into(),
+            fail: measured.fail.into(),
+            queue: measured.queue.into(),
+            compute_input: measured.compute.input.into(),
+            compute_infer: measured.compute.infer.into(),
+            compute_output: measured.compute.output.into(),
+            ..InferStatistics::default()
+        },
+        batch_stats: measured.batches.into_iter().map(Into::into).collect(),
+    }
+}
+
+impl From<serving::BatchStatistics> for BatchStatistics {
+    fn from(measured: serving::BatchStatistics) -> Self {
+        Self {
+            batch_size: measured.rows,
+            compute_input: measured.compute.input.into(),
+            compute_infer: measured.compute.infer.into(),
+            compute_output: measured.compute.output.into(),
+        }
+    }
+}
+
+impl From<Timed> for StatisticDuration {
+    fn from(Timed { count, ns }: Timed) -> Self {
+        Self { count, ns }
     }
 }

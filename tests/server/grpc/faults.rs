@@ -49,6 +49,34 @@ fn a_worker_killed_mid_batch_answers_every_call() {
 }
 
 #[test]
+fn in_a_batch_of_sixteen_with_one_killer_the_fifteen_others_are_answered() {
+    let server = setup_of("endless", "")
+        .set("models.max_batch", "16")
+        .set("models.in_flight", "1")
+        .set("models.run_timeout", "\"5s\"")
+        .start_ready();
+    let client = Client::of(&server);
+    let worker = server.workers()[0];
+    freeze(worker);
+    let first = client.start(picture("endless", 0.1));
+    wait_until_running(&server, 1);
+    let marker = |number| if number == 9 { 2.0 } else { 0.1 };
+    let batch: Vec<_> = (0..16)
+        .map(|number| client.start(picture("endless", marker(number))))
+        .collect();
+    server.wait_for("sixteen to wait", || model(&server)["queued"] == 16);
+    signal_process(worker, Signal::CONT);
+    client.wait(first).unwrap();
+    for (number, call) in batch.into_iter().enumerate() {
+        match (number, client.wait(call)) {
+            (9, Err(refused)) => assert_eq!(refused.code(), Code::FailedPrecondition),
+            (_, answer) => assert_eq!(answer.unwrap().outputs[0].shape, [1, 4], "{number}"),
+        }
+    }
+    assert_eq!(model(&server)["losses"]["hang"], 2, "together, and alone");
+}
+
+#[test]
 fn a_run_that_never_ends_is_found_and_its_call_refused_with_its_fingerprint() {
     let server = setup_of("endless", "")
         .set("models.run_timeout", "\"1s\"")

@@ -90,7 +90,7 @@ fn every_mistake_has_its_code_and_names_itself() {
         (
             changed(|r| r.inputs[0].datatype = "INT32".to_owned()),
             Code::InvalidArgument,
-            "must be f32, got i32",
+            "must be FP32, got INT32",
         ),
         (
             changed(|r| r.inputs[0].datatype = "FLOAT".to_owned()),

@@ -147,6 +147,49 @@ fn no_more_requests_of_a_stream_are_worked_on_than_may_be() {
 }
 
 #[test]
+fn a_worker_that_is_killed_costs_a_stream_none_of_its_answers() {
+    let server = setup_of("plain", "")
+        .set("models.in_flight", "1")
+        .set("models.run_timeout", "\"50s\"")
+        .start_ready();
+    let client = Client::of(&server);
+    let mut stream = Stream::open(&client, None);
+    let worker = server.workers()[0];
+    freeze(worker);
+    for id in 0..20 {
+        let mut request = picture("plain", 0.1);
+        request.id = id.to_string();
+        stream.ask(request);
+    }
+    server.wait_for("the run to begin", || {
+        server.status()["models"][0]["workers"][0]["in_flight"] == 1
+    });
+    signal_process(worker, Signal::KILL);
+    for id in 0..20 {
+        let answer = stream.answer();
+        assert_eq!(answer.error_message, "");
+        assert_eq!(answer.infer_response.unwrap().id, id.to_string());
+    }
+}
+
+#[test]
+fn a_message_above_the_limit_ends_a_stream_and_says_so() {
+    let server = models::one("UINT8")
+        .set("grpc.max_message", "\"1MiB\"")
+        .start_ready();
+    let client = Client::of(&server);
+    let mut stream = Stream::open(&client, None);
+    stream.ask(number(1));
+    assert_eq!(stream.answer().error_message, "");
+    let extent = 2 << 20;
+    let data = vec![0; usize::try_from(extent).unwrap()];
+    stream.ask(raw("echo_UINT8", "UINT8", &[1, extent], data));
+    let ended = stream.next().unwrap_err();
+    assert_eq!(ended.code(), Code::ResourceExhausted, "{ended}");
+    assert!(ended.message().contains("grpc.max_message"), "{ended}");
+}
+
+#[test]
 fn a_stream_ends_when_its_own_deadline_has_passed() {
     let server = models::one("UINT8").start_ready();
     let client = Client::of(&server);

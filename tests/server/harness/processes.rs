@@ -47,7 +47,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 #[cfg(target_os = "linux")]
-fn thread_states(pid: u32) -> Vec<char> {
+pub fn thread_states(pid: u32) -> Vec<char> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
         .unwrap()
         .flatten();
@@ -58,7 +58,7 @@ fn thread_states(pid: u32) -> Vec<char> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn thread_states(pid: u32) -> Vec<char> {
+pub fn thread_states(pid: u32) -> Vec<char> {
     let process = table().into_iter().find(|process| process.pid == pid);
     process.map(|process| process.state).into_iter().collect()
 }

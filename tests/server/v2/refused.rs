@@ -25,7 +25,7 @@ fn tensors_that_are_none_of_the_model_are_refused_by_name() {
     refused(|r| r["inputs"][0]["name"] = json!("z"), "no input z");
     refused(
         |r| r["inputs"][0]["datatype"] = json!("INT32"),
-        "must be f32, got i32",
+        "must be FP32, got INT32",
     );
     refused(|r| r["inputs"][0]["datatype"] = json!("FP8"), "FP8");
     refused(|r| r["inputs"][0]["shape"] = json!([3]), "shape");

@@ -109,7 +109,12 @@ impl Link {
                 id,
                 began: sent.max(self.turned.get()),
             });
-            let wait = match case.look(run, self.model.run_budget(), now, credit) {
+            let judgement = case.look(run, self.model.run_budget(), now, credit);
+            if matches!(judgement, Judgement::Spent(..)) {
+                // Whatever becomes of it: other models need not wait for that.
+                self.model.ledger.give_seats_back(self.id);
+            }
+            let wait = match judgement {
                 Judgement::Wait(wait) => wait,
                 Judgement::Spent(..) if self.healing_is_paused() => {
                     // The pause is nobody's time.

@@ -15,6 +15,7 @@ use super::super::quarantine::Fingerprint;
 use super::super::rejection::Rejection;
 use super::super::{Fault, ServeError};
 use super::ServedModel;
+use super::measures::RunTimes;
 
 /// What became of the requests of a lost worker.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -125,11 +126,15 @@ impl ServedModel {
     /// Answers a batch that has been executed.
     pub(in crate::serving) fn complete(
         &self,
-        batch: InFlight,
+        mut batch: InFlight,
         outputs: Vec<Tensor>,
         run_micros: u64,
     ) {
         let size = batch.jobs.len();
+        if let Some(mut seat) = batch.seat.take() {
+            let threads = u32::try_from(self.limits.threads).unwrap_or(u32::MAX);
+            seat.costs(Duration::from_micros(run_micros) * threads);
+        }
         let mut shares = match shares(&batch.jobs, outputs) {
             Ok(shares) => shares.into_iter(),
             Err(error) => {
@@ -142,13 +147,17 @@ impl ServedModel {
             .predictions
             .fetch_add(size as u64, Ordering::Relaxed);
         self.commons.outcomes.succeeded(size as u64);
+        let now = Instant::now();
+        let times = RunTimes::of(&batch, run_micros, now);
+        if let Some(times) = times {
+            let wall = self.commons.outcomes.wall();
+            self.measures.executed(&batch.jobs, times, now, wall);
+        }
         for job in batch.jobs {
             let inference = Inference {
                 outputs: shares.next().unwrap_or_default(),
                 run_micros,
-                queue_micros: batch.sent.map_or(0, |sent| {
-                    micros(sent.saturating_duration_since(job.enqueued))
-                }),
+                queue_micros: times.map_or(0, |times| micros(times.queued(&job))),
                 batch: size,
                 attempts: job.attempts(),
             };

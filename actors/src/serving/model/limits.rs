@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::batching::BatchDefaults;
 use super::super::budget::BudgetRule;
 use super::super::description::{Description, Isolation};
 
@@ -10,10 +11,14 @@ use super::super::description::{Description, Isolation};
 pub struct ServingLimits {
     /// Workers per model.
     pub workers: usize,
+    /// Threads with which each of them computes.
+    pub threads: usize,
     /// Requests that may wait per model.
     pub queue: usize,
     /// Rows in one batch.
     pub max_batch: usize,
+    /// How requests wait and become batches otherwise.
+    pub batching: BatchDefaults,
     /// Batches a worker may have at a time; the second waits in the worker, so that it never
     /// starves between two.
     pub in_flight: usize,
@@ -39,7 +44,10 @@ impl ServingLimits {
     #[must_use]
     pub fn of(mut self, description: &Description) -> Self {
         self.workers = description.workers.unwrap_or(self.workers).max(1);
+        self.threads = description.threads.unwrap_or(self.threads);
         self.spares = description.spares.unwrap_or(self.spares);
+        self.queue = description.batching.queue.unwrap_or(self.queue);
+        self.max_batch = description.batching.max_rows.unwrap_or(self.max_batch);
         self.isolation = description.isolation.unwrap_or(self.isolation);
         self.budget.fixed = description.budgets.run.or(self.budget.fixed);
         self

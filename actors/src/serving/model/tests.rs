@@ -6,15 +6,21 @@ use std::time::{Duration, Instant};
 use impetus_engine::{DType, EngineError, Tensor};
 use proptest::prelude::*;
 
+use super::super::job::{Inference, Request};
 use super::super::loss::{Blame, Loss};
 use super::super::state::WorkerState;
 use super::*;
 use crate::serving::Protocol;
-use crate::serving::testing::{self, ROW, limits, serve};
+use crate::serving::testing::{self, Idle, ROW, limits, serve};
 
+mod batching;
 mod losses;
 
 fn model(limits: ServingLimits) -> Arc<ServedModel> {
+    described(limits, Description::default())
+}
+
+fn described(limits: ServingLimits, description: Description) -> Arc<ServedModel> {
     let wanted = Wanted {
         spec: ModelSpec {
             name: "m".to_owned(),
@@ -23,7 +29,7 @@ fn model(limits: ServingLimits) -> Arc<ServedModel> {
             load: 1,
             path: "m/model.onnx".into(),
             bytes: 1,
-            description: Description::default(),
+            description,
         },
         fingerprint: Fingerprint::default(),
         problem: None,
@@ -44,8 +50,8 @@ fn request(value: f32) -> Request {
 
 /// Takes a batch as a link's writer does.
 fn take(model: &ServedModel, link: LinkId) -> Option<u64> {
-    let batch = futures_util::FutureExt::now_or_never(model.queue.take(4))??;
-    let id = model.ledger.enter(link, batch);
+    let batch = model.queue.take_now(&Idle)??;
+    let id = model.ledger.enter(link, batch, None);
     model.ledger.sending(id);
     Some(id)
 }

@@ -20,8 +20,6 @@ use crate::heartbeat::BoardSource;
 pub struct WorkerSettings {
     /// The ONNX Runtime library.
     pub runtime: std::path::PathBuf,
-    /// Threads inside one run.
-    pub threads: usize,
     /// How long reading a model may take, the start of its runtime included.
     pub load_timeout: Duration,
     /// How long its first run may take.

@@ -92,6 +92,14 @@ impl<'n> Describing<'n> {
             }
             "model_transaction_policy" => self.transactions(key)?,
             "optimization" => self.optimization(key)?,
+            _ => self.without_meaning(key)?,
+        }
+        Ok(())
+    }
+
+    /// Adds the lines about a key that has no meaning here.
+    fn without_meaning(&mut self, key: &Key<'_>) -> Result<(), String> {
+        match key.name() {
             "response_cache" => {
                 self.unless_false(key, "does nothing: no answer is kept, every request is run")?;
             }

@@ -98,8 +98,8 @@ fn what_waited_behind_the_batch_that_ran_is_not_suspected() {
 fn a_batch_that_was_never_sent_is_not_suspected() {
     let model = model(limits());
     let answer_to = model.submit(request(1.0)).unwrap();
-    let batch = futures_util::FutureExt::now_or_never(model.queue.take(4)).unwrap();
-    model.ledger.enter(at(1), batch.unwrap());
+    let batch = model.queue.take_now(&Idle).unwrap();
+    model.ledger.enter(at(1), batch.unwrap(), None);
     let recovered = lose(&model, 1, &crash());
     assert_eq!((recovered.requests, recovered.under_suspicion), (1, false));
     let id = take(&model, at(2)).unwrap();

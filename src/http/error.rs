@@ -36,13 +36,11 @@ pub struct Detail {
 
 /// An error on the wire.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Error)]
+#[schema(as = Error, example = json!({"error": "no model named \"survace\" is served here", "code": "unknown_model"}))]
 pub(super) struct Body<'a> {
     /// What is wrong, why, and what to do, for people.
-    #[schema(example = "no model named \"survace\" is served here")]
     error: &'a str,
     /// What programs tell it by; it does not change.
-    #[schema(example = "unknown_model")]
     code: &'a str,
     /// Each of several things that are wrong.
     #[serde(skip_serializing_if = "<[Detail]>::is_empty")]

@@ -55,7 +55,7 @@ pub struct Contents {
         description = include_str!("openapi/introduction.md"),
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    servers((url = "/", description = "The main port (`port`, 8080): everything"))
+    servers((url = "/", description = "The main port (8080 by default): everything"))
 )]
 struct Head;
 

@@ -79,7 +79,7 @@ pub(super) fn also_on_the_health_port(document: &mut OpenApi, port: Option<u16>)
     let host = ServerVariableBuilder::new().default_value("localhost");
     let health_port = ServerBuilder::new()
         .url(format!("http://{{host}}:{port}"))
-        .description(Some("The health port (`health.port`)"))
+        .description(Some("The health port"))
         .parameter("host", host)
         .build();
     let main_port = document.servers.clone().unwrap_or_default();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
 use utoipa::ToSchema;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
@@ -35,24 +36,30 @@ pub(in crate::http) use refusals;
 
 /// Returns the responses, one for each status, with every code that it comes with.
 pub(in crate::http) fn responses(rows: &[Row]) -> BTreeMap<String, RefOr<Response>> {
-    let mut reasons: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-    for (status, codes, why) in rows {
-        let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
-        let reason = format!("{}: {why}", codes.join(", "));
-        reasons.entry(*status).or_default().push(reason);
+    let mut by_status: BTreeMap<u16, Vec<&Row>> = BTreeMap::new();
+    for row in rows {
+        by_status.entry(row.0).or_default().push(row);
     }
-    reasons
+    by_status
         .into_iter()
-        .map(|(status, reasons)| (status.to_string(), RefOr::T(response(status, &reasons))))
+        .map(|(status, rows)| (status.to_string(), RefOr::T(response(status, &rows))))
         .collect()
 }
 
-fn response(status: u16, reasons: &[String]) -> Response {
+fn response(status: u16, rows: &[&Row]) -> Response {
+    let reasons = rows.iter().map(|(_, codes, why)| {
+        let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
+        format!("{}: {why}", codes.join(", "))
+    });
+    let reasons: Vec<String> = reasons.collect();
     let error = Ref::from_schema_name(Body::name());
-    let content = ContentBuilder::new().schema(Some(error)).build();
+    let content = ContentBuilder::new().schema(Some(error));
+    let example = rows
+        .first()
+        .map(|(_, codes, why)| json!({"error": why, "code": codes[0]}));
     let mut response = ResponseBuilder::new()
         .description(reasons.join("  \n"))
-        .content("application/json", content)
+        .content("application/json", content.example(example).build())
         .build();
     if ASK_AGAIN.contains(&status) {
         let name = "Retry-After".to_owned();

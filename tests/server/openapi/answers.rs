@@ -245,6 +245,40 @@ fn orders_are_answered_as_the_document_says() {
 }
 
 #[test]
+fn a_field_that_the_document_does_not_have_is_found_wherever_it_is_and_so_is_one_that_is_missing() {
+    let site = Site::of(Setup::new());
+    let body = site.get("/api/health/status", 200);
+    let path = "/api/health/status";
+    for place in [
+        "",
+        "/healing",
+        "/components/cpu",
+        "/actors/0",
+        "/actors/0/children/0",
+        "/models/0/workers/0",
+    ] {
+        let mut wrong = body.clone();
+        let object = wrong.pointer_mut(place).and_then(Value::as_object_mut);
+        object.unwrap().insert("unheard_of".to_owned(), json!(1));
+        let problems = site.schemas.problems_of("get", path, (200, &wrong));
+        assert!(!problems.is_empty(), "{place:?}");
+    }
+    for place in [
+        "/healing/paused",
+        "/actors/0/last_exit",
+        "/models/0/workers/0/pid",
+        "/score",
+    ] {
+        let (above, name) = place.rsplit_once('/').unwrap();
+        let mut wrong = body.clone();
+        let object = wrong.pointer_mut(above).and_then(Value::as_object_mut);
+        assert!(object.unwrap().remove(name).is_some(), "{place}");
+        let problems = site.schemas.problems_of("get", path, (200, &wrong));
+        assert!(!problems.is_empty(), "{place}");
+    }
+}
+
+#[test]
 fn every_example_of_the_document_is_one() {
     let server = Setup::without_models().start();
     let schemas = Schemas::of(&document(&server));

@@ -19,15 +19,28 @@ impl Schemas {
     /// Insists that a body is as the document says for this operation and status.
     #[track_caller]
     pub fn check(&self, method: &str, path: &str, (status, body): (u16, &Value)) {
+        let problems = self.problems_of(method, path, (status, body));
+        assert!(
+            problems.is_empty(),
+            "{method} {path} {status}: {problems:#?}\n{body:#}"
+        );
+    }
+
+    /// Returns what is wrong with a body that this operation answered with this status.
+    #[track_caller]
+    pub fn problems_of(
+        &self,
+        method: &str,
+        path: &str,
+        (status, body): (u16, &Value),
+    ) -> Vec<String> {
         let responses = &self.0["paths"][path][method]["responses"];
         let schema = &responses[status.to_string()]["content"]["application/json"]["schema"];
-        let what = format!("{method} {path} {status}");
         assert!(
             schema.is_object(),
-            "{what}: there is no JSON: {responses:#}"
+            "{method} {path} {status}: there is no JSON: {responses:#}"
         );
-        let problems = self.problems(schema, body);
-        assert!(problems.is_empty(), "{what}: {problems:#?}\n{body:#}");
+        self.problems(schema, body)
     }
 
     /// Returns what is wrong with a value by a schema of the document.

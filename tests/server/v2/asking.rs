@@ -103,9 +103,9 @@ fn models_are_unloaded_and_loaded_and_the_index_knows() {
     );
     assert_refused(&server.get("/v2/models/triple/ready"), 404, "triple");
     assert_refused(
-        &order("load", br#"{"parameters":{"config":"{}"}}"#),
+        &order("load", br#"{"parameters":{"file:1/model.onnx":"aGk="}}"#),
         400,
-        "config",
+        "file:1/model.onnx",
     );
     assert_eq!(order("load", b"").status, 200);
     assert_eq!(server.get("/v2/models/triple/ready").status, 200);

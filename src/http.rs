@@ -97,7 +97,15 @@ pub fn health_routes(config: &mut web::ServiceConfig, state: &AppState) {
     models::routes(config);
 }
 
-/// Routes of the main port beside the health plane's.
+/// Routes of the main port that most requests take. They stand before all others, since a path with
+/// names in it is compared with every one before it.
+pub fn busy_routes(config: &mut web::ServiceConfig, state: &AppState) {
+    if state.role().infers() {
+        v2::infer_routes(config);
+    }
+}
+
+/// Routes of the main port beside those and the health plane's.
 pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
     openapi::routes(config, state);
     docs::routes(config);

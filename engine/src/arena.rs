@@ -25,6 +25,8 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
+use rustix::buffer::spare_capacity;
+
 use crate::link::Limits;
 use crate::platform;
 use crate::protocol::SlotGrant;
@@ -167,6 +169,23 @@ impl Arena {
 /// Reads exactly `target` from a memory file.
 pub(crate) fn read_at(memory: &File, target: &mut [u8], offset: usize) -> io::Result<()> {
     memory.read_exact_at(target, offset as u64)
+}
+
+/// Returns bytes of shared memory, with one call. What is about to be overwritten is not filled with
+/// zeros before, which for small outputs is a part of what they cost.
+pub(crate) fn copy_out(memory: &File, bytes: usize, offset: usize) -> io::Result<Vec<u8>> {
+    let mut copy = Vec::with_capacity(bytes);
+    while copy.len() < bytes {
+        let at = (offset + copy.len()) as u64;
+        match rustix::io::pread(memory, spare_capacity(&mut copy), at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // There may have been more room than was asked for.
+    copy.truncate(bytes);
+    Ok(copy)
 }
 
 /// Writes all of `source` into a memory file.

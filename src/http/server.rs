@@ -12,7 +12,9 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 
 use super::connection::{Lookout, greeter};
 use super::measuring::measure;
-use super::{AppState, Endpoint, error::ApiError, health_routes, request, work_routes};
+use super::{
+    AppState, Endpoint, busy_routes, error::ApiError, health_routes, request, work_routes,
+};
 
 /// Bytes of body that the health port takes: its endpoints read none.
 const HEALTH_BODY: usize = 4096;
@@ -43,6 +45,7 @@ pub fn main_server(state: AppState, listener: TcpListener, workers: usize) -> io
             .app_data(state.clone())
             .app_data(query_config())
             .wrap(from_fn(request::every))
+            .configure(|config| busy_routes(config, &state))
             .configure(|config| health_routes(config, &state))
             .configure(|config| work_routes(config, &state))
             .default_service(web::to(not_found).wrap(from_fn(|request, next| {

@@ -81,7 +81,13 @@ struct Named {
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    // What there is most of comes first.
+    metadata::routes(config);
+    repository::routes(config);
+    absent::routes(config);
+}
+
+/// Adds what there is most of.
+pub(super) fn infer_routes(config: &mut web::ServiceConfig) {
     for path in [
         "/v2/models/{model}/infer",
         "/v2/models/{model}/versions/{version}/infer",
@@ -94,9 +100,6 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             .default_service(web::to(only_post));
         config.service(resource);
     }
-    metadata::routes(config);
-    repository::routes(config);
-    absent::routes(config);
 }
 
 /// Adds something that is asked about by a get.

@@ -155,6 +155,14 @@ impl Gathering {
                 let Some(output) = self.waiting.next() else {
                     return Ok(());
                 };
+                if output.len <= COPY_STEP - copied {
+                    copied += output.len;
+                    let (memory, base) = self.memory.within(shared)?;
+                    let data = arena::copy_out(memory, output.len, base + output.offset)
+                        .map_err(LinkError::lost)?;
+                    self.outputs.push(tensor(output, data)?);
+                    continue;
+                }
                 let data = vec![0; output.len];
                 self.current = Some((output, data, 0));
                 continue;

@@ -8,7 +8,7 @@ use actix_web::{App, HttpRequest};
 use super::*;
 use crate::exposition::tests::World;
 use crate::http::v2::PLACES;
-use crate::http::{health_routes, work_routes};
+use crate::http::{busy_routes, health_routes, work_routes};
 
 const ALL: Contents = Contents {
     infers: true,
@@ -78,6 +78,7 @@ async fn what_is_registered_is_what_the_document_has() {
     let document = ALL.document();
     let main = registered(|config| {
         health_routes(config, state);
+        busy_routes(config, state);
         work_routes(config, state);
     })
     .await;

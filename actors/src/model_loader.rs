@@ -28,7 +28,7 @@ use crate::serving::opening::{self, PROBE_WITHIN};
 use crate::serving::worker::Workshop;
 use crate::serving::{Commons, ModelEntry, ModelState, ServedModel, ServingLimits, Standing};
 use crate::sources::folder::{self, Found, ScanError, Wanted};
-use change::{Change, Turn};
+use change::{Change, Turn, by_name};
 use orders::Orders;
 
 pub use control::{IndexEntry, ModelControl, OrderError};
@@ -477,15 +477,6 @@ impl Actor for ModelLoader {
             .insert("models".to_owned(), models.len().to_string());
         report
     }
-}
-
-fn by_name(models: Vec<Arc<ServedModel>>) -> Vec<ModelEntry> {
-    let mut names: BTreeMap<String, Vec<Arc<ServedModel>>> = BTreeMap::new();
-    for model in models {
-        let of_name = names.entry(model.spec().name.clone());
-        of_name.or_default().push(model);
-    }
-    names.into_values().filter_map(ModelEntry::of).collect()
 }
 
 /// Tells the loader of the next thing that becomes of a version. One that cannot be told now is

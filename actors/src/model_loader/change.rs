@@ -4,6 +4,7 @@
 //! beside it, and takes over once all its workers are ready; one that fails leaves the old one
 //! serving. What does not serve has nothing to lose, and goes at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::serving::{ModelEntry, ModelState, ServedModel, Standing};
@@ -138,6 +139,16 @@ fn is_replaced(model: &ServedModel, versions: &[Arc<ServedModel>]) -> bool {
         other.standing() == Standing::Serving && other.state().is_usable()
     };
     !awaited && wanted().any(serving)
+}
+
+/// Returns the entries of these versions.
+pub(super) fn by_name(models: Vec<Arc<ServedModel>>) -> Vec<ModelEntry> {
+    let mut names: BTreeMap<String, Vec<Arc<ServedModel>>> = BTreeMap::new();
+    for model in models {
+        let of_name = names.entry(model.spec().name.clone());
+        of_name.or_default().push(model);
+    }
+    names.into_values().filter_map(ModelEntry::of).collect()
 }
 
 #[cfg(test)]

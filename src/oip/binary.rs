@@ -170,6 +170,10 @@ impl Behind {
     }
 
     fn take(&mut self, name: &str, size: usize) -> Result<Bytes, Refusal> {
+        if size == 0 {
+            // Nothing follows, so it need not be said where.
+            return Ok(Bytes::new());
+        }
         if !self.announced {
             return Err(Refusal::invalid(format!(
                 "input {name:?} has binary_data_size, but no header Inference-Header-Content-Length \

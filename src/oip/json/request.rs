@@ -139,7 +139,10 @@ fn input(scanner: &mut Scanner<'_>, index: usize) -> Result<Input, Bad> {
 impl Partial<'_> {
     /// Reads the data, or notes where they are when it cannot be known yet what they are.
     fn take_data(&mut self, scanner: &mut Scanner<'_>, index: usize) -> Result<(), Bad> {
-        let _ = scanner.ahead();
+        if scanner.ahead() == Some(b'n') {
+            // What one client says of an input whose data follow in binary.
+            return Ok(scanner.skip()?);
+        }
         if self.dtype.is_some() && self.shape.is_some() {
             self.data = Some(self.read(scanner, index)?);
             self.later = None;

@@ -189,6 +189,20 @@ proptest! {
 }
 
 #[test]
+fn an_empty_tensor_in_binary_needs_no_header_and_its_data_may_be_null() {
+    let text = r#"{"inputs":[{"name":"x","data":null,"shape":[2,0],"datatype":"FP32",
+        "parameters":{"binary_data_size":0}}]}"#;
+    let read = only_input(decode(&Bytes::from(text), None).unwrap());
+    assert_eq!(
+        (read.shape(), read.data()),
+        ([2, 0].as_slice(), [].as_slice())
+    );
+    let text = text.replace("\"binary_data_size\":0", "");
+    let refusal = decode(&Bytes::from(text), None).unwrap_err();
+    assert!(refusal.message().contains("no data"), "{refusal}");
+}
+
+#[test]
 fn a_shape_that_cannot_be_addressed_is_refused_and_one_with_a_zero_is_empty() {
     let request = |shape: &str, data: &str| {
         let text = format!(

@@ -63,12 +63,14 @@ fn every_number_duration_and_size_has_a_bound_or_is_free_on_purpose() {
         .filter(|key| key.least.is_none())
         .map(|key| key.path.as_str())
         .collect();
-    // These may be zero: as it is over HTTP (twice), no shortest time of being unready, a budget that is learned, none of recovering, a
+    // These may be zero: as it is over HTTP (twice), no shortest time of being unready, a wait for a worker of any length, none for a batch to fill, a budget that is learned, none of recovering, a
     // limit and headroom that are found, nothing set aside, no pause before draining, no end by itself.
     let on_purpose = [
         "grpc.max_message",
         "grpc.request_timeout",
         "health.error_hold",
+        "models.queue_timeout",
+        "models.batch_delay",
         "models.run_timeout",
         "models.recovery_floor",
         "memory.limit",

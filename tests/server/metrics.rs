@@ -247,6 +247,8 @@ fn a_model_that_cannot_be_loaded_is_failed_its_requests_are_turned_away_and_it_i
 fn a_queue_that_fills_shows_its_depth_whom_it_turned_away_and_whom_it_let_wait_too_long() {
     let server = one_patient_worker()
         .set("models.queue", "1")
+        // So that every request is a whole batch, of which a busy worker gets one more.
+        .set("models.max_batch", "1")
         .set("http.request_timeout", "\"3s\"")
         .start_ready();
     let server = Arc::new(server);

@@ -6,10 +6,10 @@ pub mod grpc_inference_service_client {
         dead_code,
         missing_docs,
         clippy::wildcard_imports,
-        clippy::let_unit_value
+        clippy::let_unit_value,
     )]
-    use tonic::codegen::http::Uri;
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     #[derive(Debug, Clone)]
     pub struct GrpcInferenceServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -37,13 +37,14 @@ pub mod grpc_inference_service_client {
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<
-                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                    >,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             GrpcInferenceServiceClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -86,17 +87,21 @@ pub mod grpc_inference_service_client {
             tonic::Response<::impetus::grpc::proto::ServerLiveResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path =
-                http::uri::PathAndQuery::from_static("/inference.GRPCInferenceService/ServerLive");
+            let path = http::uri::PathAndQuery::from_static(
+                "/inference.GRPCInferenceService/ServerLive",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "ServerLive",
-            ));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("inference.GRPCInferenceService", "ServerLive"));
             self.inner.unary(req, path, codec).await
         }
         /// Should requests come here?
@@ -107,17 +112,23 @@ pub mod grpc_inference_service_client {
             tonic::Response<::impetus::grpc::proto::ServerReadyResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path =
-                http::uri::PathAndQuery::from_static("/inference.GRPCInferenceService/ServerReady");
+            let path = http::uri::PathAndQuery::from_static(
+                "/inference.GRPCInferenceService/ServerReady",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "ServerReady",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("inference.GRPCInferenceService", "ServerReady"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// Can this model answer now?
@@ -128,61 +139,79 @@ pub mod grpc_inference_service_client {
             tonic::Response<::impetus::grpc::proto::ModelReadyResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path =
-                http::uri::PathAndQuery::from_static("/inference.GRPCInferenceService/ModelReady");
+            let path = http::uri::PathAndQuery::from_static(
+                "/inference.GRPCInferenceService/ModelReady",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "ModelReady",
-            ));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("inference.GRPCInferenceService", "ModelReady"));
             self.inner.unary(req, path, codec).await
         }
         /// What is this server, and what does it speak beyond the protocol?
         pub async fn server_metadata(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::ServerMetadataRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::ServerMetadataRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::ServerMetadataResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/ServerMetadata",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "ServerMetadata",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("inference.GRPCInferenceService", "ServerMetadata"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// Which inputs and outputs has a model?
         pub async fn model_metadata(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::ModelMetadataRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::ModelMetadataRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::ModelMetadataResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/ModelMetadata",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "ModelMetadata",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("inference.GRPCInferenceService", "ModelMetadata"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// One request, one answer.
@@ -193,17 +222,21 @@ pub mod grpc_inference_service_client {
             tonic::Response<::impetus::grpc::proto::ModelInferResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path =
-                http::uri::PathAndQuery::from_static("/inference.GRPCInferenceService/ModelInfer");
+            let path = http::uri::PathAndQuery::from_static(
+                "/inference.GRPCInferenceService/ModelInfer",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "ModelInfer",
-            ));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("inference.GRPCInferenceService", "ModelInfer"));
             self.inner.unary(req, path, codec).await
         }
         /// Many requests on one stream; answers come in the order of the requests.
@@ -218,18 +251,23 @@ pub mod grpc_inference_service_client {
             >,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/ModelStreamInfer",
             );
             let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "ModelStreamInfer",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("inference.GRPCInferenceService", "ModelStreamInfer"),
+                );
             self.inner.streaming(req, path, codec).await
         }
         /// How is a model served?
@@ -240,148 +278,208 @@ pub mod grpc_inference_service_client {
             tonic::Response<::impetus::grpc::proto::ModelConfigResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path =
-                http::uri::PathAndQuery::from_static("/inference.GRPCInferenceService/ModelConfig");
+            let path = http::uri::PathAndQuery::from_static(
+                "/inference.GRPCInferenceService/ModelConfig",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "ModelConfig",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("inference.GRPCInferenceService", "ModelConfig"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// What has a model done since it was loaded?
         pub async fn model_statistics(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::ModelStatisticsRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::ModelStatisticsRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::ModelStatisticsResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/ModelStatistics",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "ModelStatistics",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("inference.GRPCInferenceService", "ModelStatistics"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// Which models lie in the model folder, loaded or not?
         pub async fn repository_index(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::RepositoryIndexRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::RepositoryIndexRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::RepositoryIndexResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/RepositoryIndex",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "RepositoryIndex",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("inference.GRPCInferenceService", "RepositoryIndex"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// Load a model, or load it anew.
         pub async fn repository_model_load(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::RepositoryModelLoadRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::RepositoryModelLoadRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::RepositoryModelLoadResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/RepositoryModelLoad",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "RepositoryModelLoad",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "inference.GRPCInferenceService",
+                        "RepositoryModelLoad",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// Take a model out of service.
         pub async fn repository_model_unload(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::RepositoryModelUnloadRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::RepositoryModelUnloadRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::RepositoryModelUnloadResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/RepositoryModelUnload",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "RepositoryModelUnload",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "inference.GRPCInferenceService",
+                        "RepositoryModelUnload",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// From here on: known, and refused with a reason.
         pub async fn system_shared_memory_status(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::SystemSharedMemoryStatusRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::SystemSharedMemoryStatusRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::SystemSharedMemoryStatusResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/SystemSharedMemoryStatus",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "SystemSharedMemoryStatus",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "inference.GRPCInferenceService",
+                        "SystemSharedMemoryStatus",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
         pub async fn system_shared_memory_register(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::SystemSharedMemoryRegisterRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::SystemSharedMemoryRegisterRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::SystemSharedMemoryRegisterResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/SystemSharedMemoryRegister",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "SystemSharedMemoryRegister",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "inference.GRPCInferenceService",
+                        "SystemSharedMemoryRegister",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
         pub async fn system_shared_memory_unregister(
@@ -390,84 +488,124 @@ pub mod grpc_inference_service_client {
                 ::impetus::grpc::proto::SystemSharedMemoryUnregisterRequest,
             >,
         ) -> std::result::Result<
-            tonic::Response<::impetus::grpc::proto::SystemSharedMemoryUnregisterResponse>,
+            tonic::Response<
+                ::impetus::grpc::proto::SystemSharedMemoryUnregisterResponse,
+            >,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/SystemSharedMemoryUnregister",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "SystemSharedMemoryUnregister",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "inference.GRPCInferenceService",
+                        "SystemSharedMemoryUnregister",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
         pub async fn cuda_shared_memory_status(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::CudaSharedMemoryStatusRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::CudaSharedMemoryStatusRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::CudaSharedMemoryStatusResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/CudaSharedMemoryStatus",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "CudaSharedMemoryStatus",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "inference.GRPCInferenceService",
+                        "CudaSharedMemoryStatus",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
         pub async fn cuda_shared_memory_register(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::CudaSharedMemoryRegisterRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::CudaSharedMemoryRegisterRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::CudaSharedMemoryRegisterResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/CudaSharedMemoryRegister",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "CudaSharedMemoryRegister",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "inference.GRPCInferenceService",
+                        "CudaSharedMemoryRegister",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
         pub async fn cuda_shared_memory_unregister(
             &mut self,
-            request: impl tonic::IntoRequest<::impetus::grpc::proto::CudaSharedMemoryUnregisterRequest>,
+            request: impl tonic::IntoRequest<
+                ::impetus::grpc::proto::CudaSharedMemoryUnregisterRequest,
+            >,
         ) -> std::result::Result<
             tonic::Response<::impetus::grpc::proto::CudaSharedMemoryUnregisterResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/CudaSharedMemoryUnregister",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "CudaSharedMemoryUnregister",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "inference.GRPCInferenceService",
+                        "CudaSharedMemoryUnregister",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
         pub async fn trace_setting(
@@ -477,18 +615,23 @@ pub mod grpc_inference_service_client {
             tonic::Response<::impetus::grpc::proto::TraceSettingResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/inference.GRPCInferenceService/TraceSetting",
             );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "TraceSetting",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("inference.GRPCInferenceService", "TraceSetting"),
+                );
             self.inner.unary(req, path, codec).await
         }
         pub async fn log_settings(
@@ -498,17 +641,23 @@ pub mod grpc_inference_service_client {
             tonic::Response<::impetus::grpc::proto::LogSettingsResponse>,
             tonic::Status,
         > {
-            self.inner.ready().await.map_err(|e| {
-                tonic::Status::unknown(format!("Service was not ready: {}", e.into()))
-            })?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path =
-                http::uri::PathAndQuery::from_static("/inference.GRPCInferenceService/LogSettings");
+            let path = http::uri::PathAndQuery::from_static(
+                "/inference.GRPCInferenceService/LogSettings",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new(
-                "inference.GRPCInferenceService",
-                "LogSettings",
-            ));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("inference.GRPCInferenceService", "LogSettings"),
+                );
             self.inner.unary(req, path, codec).await
         }
     }

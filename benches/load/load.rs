@@ -19,6 +19,8 @@ pub(super) struct Load<'a> {
     lanes: Vec<Lane>,
     rate: Option<f64>,
     next: usize,
+    /// The connection that is looked at first for the next one.
+    turn: usize,
 }
 
 /// When no more requests are sent.
@@ -83,6 +85,7 @@ impl<'a> Load<'a> {
             lanes,
             rate,
             next: 0,
+            turn: 0,
         })
     }
 
@@ -117,12 +120,17 @@ impl<'a> Load<'a> {
 
     /// Has idle connections send what is due.
     fn send(&mut self, schedule: &mut Schedule) -> anyhow::Result<()> {
-        for lane in self.lanes.iter_mut().filter(|lane| lane.is_idle()) {
-            let Some(since) = schedule.take() else {
-                break;
-            };
-            lane.begin(self.next, since, self.requests)?;
-            self.next = (self.next + 1) % self.requests.len();
+        // In turn, so that no connection stays silent until the server closes it.
+        for _ in 0..self.lanes.len() {
+            let lane = &mut self.lanes[self.turn];
+            if lane.is_idle() {
+                let Some(since) = schedule.take() else {
+                    break;
+                };
+                lane.begin(self.next, since, self.requests)?;
+                self.next = (self.next + 1) % self.requests.len();
+            }
+            self.turn = (self.turn + 1) % self.lanes.len();
         }
         Ok(())
     }

@@ -24,6 +24,10 @@ pub const NOT_RUN: &[Exception] = &[
         why: "installs other servers and strikes them for forty minutes",
     },
     Exception {
+        begins: ".test/clients/bin/python benches/peers/tensors.py",
+        why: "sends a million requests, and wants a quiet machine",
+    },
+    Exception {
         begins: "docker ",
         why: "wants Docker and a registry; the image has a check of its own",
     },

@@ -150,6 +150,8 @@ impl GrpcServer {
     pub async fn stop(&self) {
         self.stop.send_replace(true);
         let closed = async {
+            // Looked at and not signalled: it happens once, at the end, and has a deadline, and a
+            // connection that ends has nobody to tell.
             while self.traffic.grpc_connections() > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

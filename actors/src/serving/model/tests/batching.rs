@@ -135,6 +135,7 @@ async fn a_request_that_was_taken_in_time_is_waited_for() {
     let inferring = begin(&model, impatient(1.0, 20));
     let id = take(&model, LINK).unwrap();
     let answering = async {
+        // Past the time that the request may wait: that nothing happens then is what is shown.
         tokio::time::sleep(Duration::from_millis(40)).await;
         answer(&model, LINK, id);
     };
@@ -150,6 +151,7 @@ async fn a_request_that_came_back_from_a_lost_worker_waits_as_long_as_its_caller
     take(&model, at(1)).unwrap();
     model.recover(at(1), &crash(), Blame::Running);
     let answering = async {
+        // Past the time that the request may wait: that nothing happens then is what is shown.
         tokio::time::sleep(Duration::from_millis(40)).await;
         answer_all(&model);
     };

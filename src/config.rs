@@ -39,6 +39,7 @@ mod memory;
 mod models;
 mod reference;
 mod runtime_library;
+mod predlog;
 mod storage;
 mod units;
 mod validate;
@@ -62,7 +63,8 @@ pub use memory::{ForensicsConfig, MemoryConfig, QuarantineConfig};
 pub use models::{Isolation, ModelControlBy, ModelMode, ModelsConfig, RuntimeConfig, WhenFull};
 pub use reference::reference;
 pub use runtime_library::{RuntimeLibraryMissing, SearchPlaces, resolve_runtime_library};
-pub use storage::{DataConfig, PredlogConfig, Readiness};
+pub use predlog::{DriftConfig, LogMode, PredlogConfig, Readiness, SinkConfig, SinkKind, SinkUrl};
+pub use storage::DataConfig;
 pub use units::{Bytes, InvalidUnit, Period};
 pub use validate::Violation;
 
@@ -102,6 +104,10 @@ pub struct Config {
     pub data: DataConfig,
     /// The prediction log.
     pub predlog: PredlogConfig,
+    /// Where predictions go from the file in which they land.
+    pub sink: SinkConfig,
+    /// Whether what models say changes its shape, by the population stability index.
+    pub drift: DriftConfig,
     /// The steps from SIGTERM to the end, in their order, each with its own deadline.
     pub lifecycle: LifecycleConfig,
     /// The supervision of actors.
@@ -194,6 +200,8 @@ impl Default for Config {
             runtime: RuntimeConfig::default(),
             data: DataConfig::default(),
             predlog: PredlogConfig::default(),
+            sink: SinkConfig::default(),
+            drift: DriftConfig::default(),
             lifecycle: LifecycleConfig::default(),
             supervision: SupervisionConfig::default(),
             admin: AdminConfig::default(),

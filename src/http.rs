@@ -115,7 +115,7 @@ pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
         v2::routes(config);
         v1::routes(config);
     }
-    if state.predlog.is_some() {
+    if state.role().logs() {
         predlog::routes(config);
     }
     if state.faults.is_some() {

@@ -10,6 +10,13 @@
 //! regular check. While the state is bad, batches are refused without an attempt, because an
 //! attempt holds everything behind it for as long as a lock or a disk takes.
 //!
+//! Predictions that nobody waits for lie in a buffer outside of the actor, and are committed with
+//! the next batch or when their interval is over. What the file keeps no longer is removed a piece
+//! at a time, between batches.
+//!
+//! A file that is damaged is set aside under another name, and kept; a new one is begun, because a
+//! log that refuses everything for the sake of a file it cannot read loses more than it saves.
+//!
 //! **Invariants:** a reply says "logged" after the commit has returned and not before. A batch is
 //! answered by the incarnation that took it, or its asker learns that it was lost. An incarnation
 //! that has been fenced off commits nothing: the [fence](impetus_supervision::Fence) is asked by
@@ -23,11 +30,12 @@ use impetus_supervision::{
     Timestamp,
 };
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::predlog::{
-    DatabaseState, LogError, PredictionLog, PredictionLogConfig, PredictionLogStatus,
-    PredictionTime, Reader, RoomTaken, Row, Store, StoreError, ThreadBudget,
+    Buffer, DatabaseState, Handles, LogError, PredictionLog, PredictionLogConfig,
+    PredictionLogStatus, PredictionTime, Reader, Records, RoomTaken, Row, SinkTarget, Store,
+    StoreError, ThreadBudget, retention, set_aside,
 };
 
 /// Name of the actor.
@@ -38,8 +46,26 @@ pub const DB_WRITER: &str = "db_writer";
 pub enum DbMsg {
     /// Log a batch.
     Log(LogRequest),
+    /// Something waits in the buffer that was empty before.
+    Recorded,
+    /// Commit what waits in the buffer.
+    Flush,
+    /// Remove what a sink has taken.
+    HandOver(HandOver),
+    /// Remove a piece of what is kept no longer.
+    Prune,
     /// Look after the database: open it when it is not, or see whether it still works.
     Check,
+}
+
+/// Rows that a sink has, to be removed from the file.
+#[derive(Debug)]
+pub struct HandOver {
+    /// Up to and with this number.
+    pub(crate) through: i64,
+    /// Those of them that the sink will never take, and why.
+    pub(crate) refused: Vec<(i64, String)>,
+    pub(crate) reply: Reply<Result<(), LogError>>,
 }
 
 /// A batch and whoever waits for it.
@@ -61,6 +87,12 @@ pub struct DbWriter {
     failures: u32,
     /// Whether a check is on its way already.
     retry_is_due: bool,
+    /// Whether the buffer is going to be looked at already.
+    flush_is_due: bool,
+    /// Whether a removal is on its way already.
+    prune_is_due: bool,
+    /// Came up while a group was gathered.
+    handed_over: Option<HandOver>,
     /// When a write last reached the disk, since the clock's origin.
     last_write: Duration,
 }
@@ -71,6 +103,7 @@ struct Shared {
     config: PredictionLogConfig,
     status: Arc<PredictionLogStatus>,
     reader: Arc<Reader>,
+    buffer: Arc<Buffer>,
 }
 
 /// Returns the child spec of the writer and the handle to its log. `clock` is the system's.
@@ -87,6 +120,11 @@ struct Shared {
 pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, PredictionLog) {
     let status = Arc::new(PredictionLogStatus::new(clock));
     let reader = Arc::new(Reader::new(&config));
+    let buffer = Arc::new(Buffer::new(config.buffer_rows));
+    let records = match config.sink.as_ref().map(|sink| &sink.target) {
+        Some(SinkTarget::Impetus(other)) => Records::Elsewhere(Arc::clone(&other.url)),
+        Some(SinkTarget::Postgres(_)) | None => Records::File(Arc::clone(&reader)),
+    };
     let room_bytes = config.inbox_bytes;
     let (inbox, tick) = (config.inbox, config.check_every);
     let longest = config
@@ -97,7 +135,8 @@ pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, 
     let shared = Arc::new(Shared {
         config,
         status: Arc::clone(&status),
-        reader: Arc::clone(&reader),
+        reader,
+        buffer: Arc::clone(&buffer),
     });
     let (spec, writer): (ChildSpec, ActorRef<DbMsg>) =
         ChildSpec::actor(DB_WRITER, move |_| DbWriter::new(Arc::clone(&shared)));
@@ -106,8 +145,18 @@ pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, 
         .tick(tick)
         .handle_deadline(longest + GRACE)
         .shutdown(Shutdown::Within(stop_within));
-    (spec, PredictionLog::new(writer, reader, status, room_bytes))
+    let log = PredictionLog::new(Handles {
+        writer,
+        records,
+        status,
+        buffer,
+        room_bytes,
+    });
+    (spec, log)
 }
+
+/// Why a database of an older version cannot be written yet.
+const MIGRATING: &str = "it is being brought up to date from an older version";
 
 /// What a declared deadline leaves beyond the deadline of the database's own work, so that a slow
 /// disk is seen here, as a state, before the supervisor sees it as a hang.
@@ -119,6 +168,10 @@ impl Message for DbMsg {
     fn label(&self) -> &'static str {
         match self {
             Self::Log(_) => "log predictions",
+            Self::Recorded => "see to what was recorded",
+            Self::Flush => "commit what was recorded",
+            Self::HandOver(_) => "remove what was forwarded",
+            Self::Prune => "remove what is kept no longer",
             Self::Check => "check the database",
         }
     }
@@ -150,6 +203,9 @@ impl DbWriter {
             store: None,
             failures: 0,
             retry_is_due: false,
+            flush_is_due: false,
+            prune_is_due: false,
+            handed_over: None,
             last_write: Duration::ZERO,
         }
     }
@@ -163,7 +219,7 @@ impl DbWriter {
         };
         match outcome {
             Ok(()) => self.recovered(ctx),
-            Err(error) => self.failed(&error, ctx),
+            Err(error) => self.failed(&error, ctx).await,
         }
     }
 
@@ -182,7 +238,17 @@ impl DbWriter {
             );
             self.shared.reader.renew(config, config.check_within).await;
         }
-        self.store = Some(opened?);
+        let mut store = opened?;
+        if store.is_old() {
+            let within = config.migrate_within;
+            info!(file = %config.file().display(), "bringing an older prediction log up to date");
+            ctx.progress("bring the database up to date", within + GRACE);
+            if ctx.fence().is_current() {
+                self.publish_unavailable(MIGRATING, ctx);
+            }
+            bounded("migrating", within, store.migrate()).await?;
+        }
+        self.store = Some(store);
         self.last_write = ctx.clock().now();
         if ctx.fence().is_current() {
             self.shared.reader.reopen(config);
@@ -208,14 +274,20 @@ impl DbWriter {
             }
         };
         bounded("checking", config.check_within, checking).await?;
+        let extent = bounded("measuring", config.check_within, store.extent()).await?;
+        self.shared.status.extends(extent, store.free_bytes());
         if write_is_due {
             self.last_write = now;
         }
         Ok(())
     }
 
-    /// Commits `first` and all that waits behind it in one transaction.
-    async fn log(&mut self, first: LogRequest, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+    /// Commits `first` and all that waits behind it in one transaction, and what waits in the buffer.
+    async fn log(
+        &mut self,
+        first: Option<LogRequest>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), ActorError> {
         let group = self.gather(first, ctx);
         if self.store.is_none() && self.failures == 0 {
             // A successor finds batches waiting, and they need not wait for its first check.
@@ -226,52 +298,168 @@ impl DbWriter {
             return Ok(());
         };
         ctx.fence().check().map_err(ActorError::failed)?;
-        let within = self.shared.config.commit_within;
-        let rows: usize = group.iter().map(|request| request.rows.len()).sum();
+        let config = &self.shared.config;
+        let asked: usize = group.iter().map(|request| request.rows.len()).sum();
+        let buffered = config.commit_rows.saturating_sub(asked).max(1);
+        let mut batches = self.shared.buffer.take(buffered);
+        let recorded = batches.len() as u64;
+        batches.extend(group.iter().map(|request| Arc::clone(&request.rows)));
+        let rows: usize = batches.iter().map(|batch| batch.len()).sum();
+        if rows == 0 {
+            return Ok(());
+        }
+        let within = config.commit_within;
         ctx.progress(format!("commit {rows} predictions"), within + GRACE);
-        let batches: Vec<_> = group
-            .iter()
-            .map(|request| Arc::clone(&request.rows))
-            .collect();
         let created_at = PredictionTime::from(ctx.clock().wall()).unix_millis();
         let began = ctx.clock().now();
         let inserting = store.insert(&batches, created_at);
         match bounded("committing", within, inserting).await {
             Ok(inserted) => {
+                self.shared.buffer.committed();
                 self.last_write = ctx.clock().now();
                 let status = &self.shared.status;
                 status.commit_took(self.last_write.saturating_sub(began));
-                status.committed(group.len() as u64, rows as u64, inserted);
+                status.committed(group.len() as u64 + recorded, rows as u64, inserted);
                 group
                     .into_iter()
                     .for_each(|request| request.reply.send(Ok(())));
+                self.see_to_buffer(ctx);
             }
             Err(error) => {
                 // A fenced incarnation fails here too, and has no say in anybody's state.
                 ctx.fence().check().map_err(ActorError::failed)?;
                 self.shared.status.failed(group.len() as u64);
-                self.failed(&error, ctx);
+                self.failed(&error, ctx).await;
                 self.answer_unavailable(group);
             }
         }
         Ok(())
     }
 
-    fn gather(&mut self, first: LogRequest, ctx: &mut Context<Self>) -> Vec<LogRequest> {
-        let mut rows = first.rows.len();
-        let mut group = vec![first];
+    /// Makes sure that what waits in the buffer is committed before long.
+    fn see_to_buffer(&mut self, ctx: &Context<Self>) {
+        let waiting = self.shared.buffer.rows();
+        if waiting == 0 || self.flush_is_due || self.failures > 0 {
+            return;
+        }
+        self.flush_is_due = true;
+        let config = &self.shared.config;
+        let delay = if waiting >= config.commit_rows {
+            Duration::ZERO
+        } else {
+            config.flush_interval
+        };
+        ctx.send_after(delay, DbMsg::Flush);
+    }
+
+    async fn flush(&mut self, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+        self.flush_is_due = false;
+        if self.shared.buffer.rows() == 0 {
+            return Ok(());
+        }
+        self.log(None, ctx).await
+    }
+
+    fn gather(&mut self, first: Option<LogRequest>, ctx: &mut Context<Self>) -> Vec<LogRequest> {
+        let mut group: Vec<LogRequest> = first.into_iter().collect();
+        let mut rows: usize = group.iter().map(|request| request.rows.len()).sum();
         while rows < self.shared.config.commit_rows {
             match ctx.try_next() {
                 Some(DbMsg::Log(request)) => {
                     rows += request.rows.len();
                     group.push(request);
                 }
+                // What waits in the buffer is committed with these.
+                Some(DbMsg::Recorded) => {}
+                Some(DbMsg::Flush) => self.flush_is_due = false,
+                Some(DbMsg::Prune) => self.prune_is_due = false,
+                Some(DbMsg::HandOver(request)) => {
+                    self.handed_over = Some(request);
+                    break;
+                }
                 // The regular check will do.
-                Some(DbMsg::Check) => {}
+                Some(DbMsg::Check) => self.retry_is_due = false,
                 None => break,
             }
         }
         group
+    }
+
+    /// Removes what a sink has. Until that is done the sink gets the same rows again, and has them.
+    async fn hand_over(
+        &mut self,
+        request: HandOver,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), ActorError> {
+        let Some(store) = self.store.as_mut().filter(|_| self.failures == 0) else {
+            request.reply.send(Err(self.unavailable()));
+            return Ok(());
+        };
+        ctx.fence().check().map_err(ActorError::failed)?;
+        let within = self.shared.config.commit_within;
+        ctx.progress("remove what was forwarded", within + GRACE);
+        let at = PredictionTime::from(ctx.clock().wall()).unix_millis();
+        let removing = store.hand_over(request.through, &request.refused, at);
+        match bounded("removing", within, removing).await {
+            Ok(removed) => {
+                self.last_write = ctx.clock().now();
+                let refused = request.refused.len() as u64;
+                self.shared.status.forwarded(removed.rows.saturating_sub(refused), refused);
+                request.reply.send(Ok(()));
+            }
+            Err(error) => {
+                ctx.fence().check().map_err(ActorError::failed)?;
+                self.failed(&error, ctx).await;
+                request.reply.send(Err(self.unavailable()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a piece of what is kept no longer, and comes back while there is more.
+    async fn prune(&mut self, ctx: &mut Context<Self>) -> Result<(), ActorError> {
+        self.prune_is_due = false;
+        let Some(store) = self.store.as_mut().filter(|_| self.failures == 0) else {
+            return Ok(());
+        };
+        let config = &self.shared.config;
+        let now = PredictionTime::from(ctx.clock().wall()).unix_millis();
+        let used = self.shared.status.used_bytes();
+        let Some(removal) = retention::due(config, used, now) else {
+            return Ok(());
+        };
+        ctx.fence().check().map_err(ActorError::failed)?;
+        let within = config.commit_within;
+        ctx.progress("remove what is kept no longer", within + GRACE);
+        let removing = async {
+            let removed = store.remove(removal).await?;
+            if let Some(drift) = &config.drift {
+                store.forget_drift(drift.oldest_slot(now)).await?;
+            }
+            let extent = store.extent().await?;
+            Ok((removed, extent))
+        };
+        match bounded("removing", within, removing).await {
+            Ok((removed, extent)) => {
+                self.shared.status.extends(extent, store.free_bytes());
+                self.shared.status.removed(removed.rows, config.sink.is_some());
+                if removed.rows >= u64::from(removal.limit) {
+                    self.prune_soon(ctx);
+                }
+            }
+            Err(error) => {
+                ctx.fence().check().map_err(ActorError::failed)?;
+                self.failed(&error, ctx).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn prune_soon(&mut self, ctx: &Context<Self>) {
+        if !self.prune_is_due {
+            self.prune_is_due = true;
+            ctx.send_after(Duration::ZERO, DbMsg::Prune);
+        }
     }
 
     fn refuse(&self, group: Vec<LogRequest>) {
@@ -280,22 +468,26 @@ impl DbWriter {
     }
 
     fn answer_unavailable(&self, group: Vec<LogRequest>) {
+        let error = self.unavailable();
+        for request in group {
+            request.reply.send(Err(error.clone()));
+        }
+    }
+
+    fn unavailable(&self) -> LogError {
         let reason = match &*self.shared.status.database() {
             DatabaseState::Unavailable { reason, .. } => Arc::clone(reason),
             DatabaseState::Starting | DatabaseState::Connected => "it is being opened".into(),
         };
-        let retry_after = self.pause();
-        for request in group {
-            let reason = Arc::clone(&reason);
-            request.reply.send(Err(LogError::Unavailable {
-                reason,
-                retry_after,
-            }));
+        LogError::Unavailable {
+            reason,
+            retry_after: self.pause(),
         }
     }
 
     fn recovered(&mut self, ctx: &Context<Self>) {
         self.failures = 0;
+        self.see_to_buffer(ctx);
         let status = &self.shared.status;
         if let Some(store) = self.store.as_ref().filter(|_| ctx.fence().is_current()) {
             status.takes_room(store.size_bytes());
@@ -306,8 +498,11 @@ impl DbWriter {
         }
     }
 
-    fn failed(&mut self, error: &StoreError, ctx: &Context<Self>) {
+    async fn failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
         self.failures = self.failures.saturating_add(1);
+        if error.file_is_damaged && ctx.fence().is_current() {
+            self.set_aside(error, ctx).await;
+        }
         if !error.connection_is_sound {
             self.store = None;
         }
@@ -315,9 +510,13 @@ impl DbWriter {
             self.retry_is_due = true;
             ctx.send_after(self.pause(), DbMsg::Check);
         }
-        if !ctx.fence().is_current() {
-            return;
+        if ctx.fence().is_current() {
+            self.publish_unavailable(&error.reason, ctx);
         }
+    }
+
+    /// Publishes why the database cannot be written, with the time since when.
+    fn publish_unavailable(&self, reason: &str, ctx: &Context<Self>) {
         let status = &self.shared.status;
         let before = match &*status.database() {
             DatabaseState::Unavailable { reason, since } => Some((Arc::clone(reason), *since)),
@@ -325,15 +524,46 @@ impl DbWriter {
         };
         if before
             .as_ref()
-            .is_none_or(|(reason, _)| **reason != *error.reason)
+            .is_none_or(|(before, _)| **before != *reason)
         {
-            warn!(reason = %error.reason, failures = self.failures, "prediction log unavailable");
+            warn!(reason, failures = self.failures, "prediction log unavailable");
         }
         let since = before.map_or_else(|| Timestamp::from(ctx.clock().wall()), |(_, since)| since);
         status.publish(DatabaseState::Unavailable {
-            reason: error.reason.as_str().into(),
+            reason: reason.into(),
             since,
         });
+    }
+
+    /// Sets a damaged file aside, so that the next attempt begins a new one.
+    ///
+    /// Every connection to it is closed first: the last one that closes removes the write-ahead log
+    /// by its name, which would be that of the new file's.
+    async fn set_aside(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
+        let config = &self.shared.config;
+        let within = config.check_within;
+        ctx.progress("set a damaged database aside", 4 * within + GRACE);
+        if let Some(store) = self.store.take() {
+            let closing = bounded("closing", within, store.close()).await;
+            debug!(?closing, "closed a damaged database");
+        }
+        self.shared.reader.renew(config, within).await;
+        let file = config.file();
+        let at = PredictionTime::from(ctx.clock().wall());
+        let threads = self.threads.clone();
+        let moving = async {
+            threads.all_back().await;
+            let moved = move || set_aside(&file, &at.file_stamp());
+            threads.run("setting it aside", moved).await
+        };
+        match bounded("setting it aside", within, moving).await {
+            Ok(kept_as) => {
+                let kept_as = kept_as.display();
+                error!(reason = %error.reason, %kept_as, "prediction log damaged: set aside, and a new one begun");
+                self.shared.status.set_aside(&kept_as.to_string(), &error.reason);
+            }
+            Err(problem) => warn!(%problem, "damaged prediction log not set aside"),
+        }
     }
 
     /// Returns the pause before the next attempt: doubled with each failure, up to the pace of the
@@ -360,12 +590,24 @@ impl Actor for DbWriter {
 
     async fn handle(&mut self, msg: DbMsg, ctx: &mut Context<Self>) -> Result<(), ActorError> {
         match msg {
-            DbMsg::Log(request) => self.log(request, ctx).await,
+            DbMsg::Log(request) => self.log(Some(request), ctx).await,
+            DbMsg::Recorded => {
+                self.see_to_buffer(ctx);
+                Ok(())
+            }
+            DbMsg::Flush => self.flush(ctx).await,
+            DbMsg::HandOver(request) => self.hand_over(request, ctx).await,
+            DbMsg::Prune => self.prune(ctx).await,
             DbMsg::Check => {
                 self.retry_is_due = false;
                 self.look_after(ctx).await;
                 Ok(())
             }
+        }?;
+        // A group that was gathered ended at a message of another kind.
+        match self.handed_over.take() {
+            Some(request) => self.hand_over(request, ctx).await,
+            None => Ok(()),
         }
     }
 
@@ -373,6 +615,7 @@ impl Actor for DbWriter {
         // While the database is failing, the retries keep their own pace.
         if !self.retry_is_due {
             self.look_after(ctx).await;
+            self.prune_soon(ctx);
         }
         Ok(())
     }
@@ -380,7 +623,12 @@ impl Actor for DbWriter {
     async fn stopping(&mut self, ctx: &mut Context<Self>) {
         while let Some(msg) = ctx.try_next() {
             let DbMsg::Log(request) = msg else { continue };
-            if self.log(request, ctx).await.is_err() {
+            if self.log(Some(request), ctx).await.is_err() {
+                return;
+            }
+        }
+        while self.shared.buffer.rows() > 0 && self.failures == 0 && self.store.is_some() {
+            if self.log(None, ctx).await.is_err() {
                 return;
             }
         }

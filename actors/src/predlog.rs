@@ -16,37 +16,51 @@
 //! [state](DatabaseState) with a reason; it ends no actor, and the rest of the server goes on.
 
 mod batch;
+mod buffer;
 mod config;
+mod counts;
 mod disk;
 mod error;
 mod key;
+mod latency;
 mod log;
 mod migrations;
+mod page;
 mod prediction;
 mod prediction_time;
 mod query;
 mod reader;
+mod records;
+pub(crate) mod retention;
+mod rollups;
 mod row;
+mod sink;
 mod status;
 mod store;
 #[cfg(test)]
 mod testing;
 
 pub use batch::{BatchError, FieldProblem, LogBatch};
-pub use config::PredictionLogConfig;
+pub use config::{
+    DriftSettings, ImpetusSettings, PostgresSettings, PredictionLogConfig, Retention, SinkSettings,
+    SinkTarget,
+};
 pub use error::{LogError, ReadError};
 pub use key::PredictionKey;
+pub use latency::Quantiles;
 pub use log::{Ack, NotFlushed, PredictionLog};
 pub use prediction::{
     ConfidenceScores, Detection, Finite, InvalidLabel, Label, NotFinite, Prediction,
 };
 pub use prediction_time::{InvalidPredictionTime, PredictionTime};
-pub use query::{GroupStats, LoggedPrediction, Page, Query, Stats};
+pub use query::{GroupStats, HourStats, LoggedPrediction, ModelStats, Page, Query, Stats};
 pub use row::Row;
-pub use status::{DatabaseState, LogSnapshot, PredictionLogStatus};
+pub use status::{DatabaseState, LogSnapshot, PredictionLogStatus, SetAside};
 
-pub(crate) use disk::ThreadBudget;
+pub(crate) use buffer::Buffer;
+pub(crate) use disk::{ThreadBudget, set_aside};
 pub(crate) use error::StoreError;
-pub(crate) use log::RoomTaken;
+pub(crate) use log::{Handles, RoomTaken};
 pub(crate) use reader::Reader;
+pub(crate) use records::Records;
 pub(crate) use store::Store;

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::catalogue::{Catalogue, Section};
 use super::health::READINESS_CHECKS;
-use super::{Config, ModelMode};
+use super::{Config, ModelMode, SinkKind};
 
 /// A rule that a configuration breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -198,6 +198,28 @@ impl Findings {
         );
     }
 
+    fn check_sink(&mut self, config: &Config) {
+        let url = config.sink.url.expose();
+        let schemes: &[&str] = match config.sink.kind {
+            SinkKind::Sqlite if url.is_empty() => return,
+            SinkKind::Sqlite => {
+                let message = "must be empty when predictions stay in the file (sqlite)";
+                return self.add(&["sink.url", "sink.kind"], message);
+            }
+            SinkKind::Postgres => &["postgres://", "postgresql://"],
+            SinkKind::Impetus => &["http://", "https://"],
+        };
+        let host = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+        if host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
+            let message = format!(
+                "must be an address that begins with {}; it is \"{}\"",
+                schemes.join(" or "),
+                config.sink.url
+            );
+            self.add(&["sink.url", "sink.kind"], message);
+        }
+    }
+
     fn check_budgets(&mut self, config: &Config) {
         let Config {
             models,
@@ -226,6 +248,7 @@ impl Findings {
             ("models.shutdown_timeout", models.shutdown_timeout),
             ("lifecycle.stop_timeout", lifecycle.stop_timeout),
         );
+        self.check_sink(config);
         self.within(
             ("predlog.check_timeout", predlog.check_timeout),
             ("predlog.check_every", predlog.check_every),

@@ -4,7 +4,7 @@ use actix_web::guard::Get;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, web};
-use impetus_actors::predlog::{BatchError, LogBatch, LogError, Page, Query, ReadError, Stats};
+use impetus_actors::predlog::{BatchError, LogBatch, LogError, Page, PredictionTime, Query, ReadError, Stats};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
@@ -43,6 +43,7 @@ refusals! {
     /// What is answered instead of what was logged.
     ReadRefusals:
     (400, ["bad_query"], "a parameter has a value that is not possible"),
+    (404, ["kept_elsewhere"], "this server forwards its predictions to another one, which is named; ask there"),
     (503, ["log_unavailable"], "the database does not answer; ask again after `Retry-After`"),
 }
 
@@ -114,6 +115,10 @@ struct PredictionsQuery {
     defect_only: Option<bool>,
     /// Those of this model alone.
     model: Option<String>,
+    /// Those made then or later, by their own time.
+    from: Option<String>,
+    /// Those made before, by their own time.
+    to: Option<String>,
 }
 
 /// What was logged, newest first.
@@ -139,6 +144,8 @@ async fn predictions(
             edge_device_id: query.edge_device_id,
             defect_only: query.defect_only.unwrap_or(false),
             model: query.model,
+            from: time("from", query.from.as_deref())?,
+            to: time("to", query.to.as_deref())?,
         })
         .await?;
     Ok(HttpResponse::Ok().json(page))
@@ -155,6 +162,13 @@ async fn stats(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
         .as_ref()
         .expect("the route exists only with a prediction log");
     Ok(HttpResponse::Ok().json(predlog.stats().await?))
+}
+
+/// Reads a time of a query.
+fn time(name: &str, text: Option<&str>) -> Result<Option<PredictionTime>, ApiError> {
+    text.map(PredictionTime::parse)
+        .transpose()
+        .map_err(|error| ApiError::bad_request("bad_query", format!("`{name}`: {error}")))
 }
 
 fn refused(error: BatchError) -> ApiError {
@@ -186,7 +200,9 @@ impl From<LogError> for ApiError {
 
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
-        if error.is_client_fault() {
+        if let ReadError::Elsewhere { .. } = &error {
+            Self::new(StatusCode::NOT_FOUND, "kept_elsewhere", error.to_string())
+        } else if error.is_client_fault() {
             Self::bad_request("bad_query", error.to_string())
         } else {
             Self::new(

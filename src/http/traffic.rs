@@ -213,7 +213,7 @@ impl Endpoint {
                 state.role().infers()
             }
             Self::GrpcInfer | Self::Grpc => state.role().infers() && state.config.grpc.port != 0,
-            Self::Log | Self::Predictions | Self::Stats => state.predlog.is_some(),
+            Self::Log | Self::Predictions | Self::Stats => state.role().logs(),
             Self::Models | Self::Other => true,
         }
     }

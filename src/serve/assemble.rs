@@ -29,7 +29,7 @@ use tracing::{error, warn};
 use super::allowance::Threads;
 use super::settings;
 use crate::cli::WorkerArgs;
-use crate::config::{Config, SearchPlaces, resolve_runtime_library};
+use crate::config::{Config, SearchPlaces, SinkKind, resolve_runtime_library};
 use crate::data_disk::DataDisk;
 use crate::health::plane::Sources;
 use crate::health::{EdgeStamps, HealthPlane, Lifecycle, OperatorDrain};
@@ -113,7 +113,8 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
     });
     root = root.child(settings::common(config, metrics)?);
     let mut predlog = None;
-    if config.role.logs() {
+    // An inference service alone has a log when what it predicts goes somewhere.
+    if config.role.logs() || config.sink.kind != SinkKind::Sqlite {
         let clock = Arc::clone(&shared.clock);
         let (child, log) = db_writer::child(settings::predlog(config), clock);
         // Its deadlines follow from those of the database, not from the actors' in general.

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use impetus_actors::archive::{Archive, ArchiveSettings};
 use impetus_actors::metrics::MemoryRule;
 use impetus_actors::model_loader::{LoaderSettings, Mode};
-use impetus_actors::predlog::PredictionLogConfig;
+use impetus_actors::predlog::{
+    DriftSettings, ImpetusSettings, PostgresSettings, PredictionLogConfig, Retention, SinkSettings,
+    SinkTarget,
+};
 use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description;
 use impetus_actors::serving::memory::MemorySettings;
@@ -17,7 +21,10 @@ use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
-use crate::config::{Bytes, Config, HealthConfig, Isolation, ModelMode, WhenFull};
+use crate::config::{
+    Bytes, Config, DriftConfig, HealthConfig, Isolation, ModelMode, Period, SinkConfig, SinkKind,
+    WhenFull,
+};
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
 
@@ -233,8 +240,62 @@ pub(super) fn predlog(config: &Config) -> PredictionLogConfig {
         check_every: predlog.check_every.get(),
         check_within: predlog.check_timeout.get(),
         read_within: predlog.read_timeout.get(),
+        migrate_within: predlog.migrate_timeout.get(),
+        flush_interval: predlog.flush_interval.get(),
+        buffer_rows: predlog.buffer,
+        retention: Retention {
+            keep_for: unless_zero(predlog.keep_for),
+            keep_bytes: Some(predlog.keep_size.get()).filter(|bytes| *bytes > 0),
+        },
+        sink: sink(&config.sink),
+        drift: drift(&config.drift),
         ..PredictionLogConfig::in_folder(&config.data.dir)
     }
+}
+
+fn sink(sink: &SinkConfig) -> Option<SinkSettings> {
+    let url = Arc::<str>::from(sink.url.expose());
+    let ca_file = Some(&sink.ca_file).filter(|path| !path.as_os_str().is_empty());
+    let ca_file = ca_file.cloned();
+    let target = match sink.kind {
+        SinkKind::Sqlite => return None,
+        SinkKind::Postgres => SinkTarget::Postgres(PostgresSettings {
+            url,
+            password_file: Some(&sink.password_file)
+                .filter(|path| !path.as_os_str().is_empty())
+                .cloned(),
+            ca_file,
+            rows: sink.rows,
+        }),
+        SinkKind::Impetus => SinkTarget::Impetus(ImpetusSettings {
+            url,
+            ca_file,
+            batch: sink.batch,
+            batch_timeout: sink.batch_timeout.get(),
+        }),
+    };
+    Some(SinkSettings {
+        target,
+        within: sink.timeout.get(),
+        retries: sink.retries,
+        retry_after: sink.retry_after.get(),
+        cool_down: sink.cool_down.get(),
+        max_backlog: sink.max_backlog.get(),
+        max_age: unless_zero(sink.max_age),
+    })
+}
+
+fn drift(drift: &DriftConfig) -> Option<DriftSettings> {
+    drift.enabled.then_some(DriftSettings {
+        window: drift.window.get(),
+        reference: drift.reference.get(),
+        min_predictions: drift.min_predictions,
+        every: drift.every.get(),
+    })
+}
+
+fn unless_zero(period: Period) -> Option<Duration> {
+    Some(period.get()).filter(|period| !period.is_zero())
 }
 
 /// Gives a child what every actor has by configuration.

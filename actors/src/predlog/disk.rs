@@ -9,10 +9,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -74,6 +75,15 @@ impl ThreadBudget {
         }
     }
 
+    /// Waits until no thread is with the disk any more, those of connections included.
+    pub(crate) async fn all_back(&self) {
+        /// A thread ends at its own pace and tells nobody.
+        const LOOK_EVERY: Duration = Duration::from_millis(5);
+        while self.in_use.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Runs `work` on a thread of its own. There is no deadline here; whoever has one drops the
     /// future, and the thread goes on without being waited for.
     pub(crate) async fn run<T: Send + 'static>(
@@ -126,6 +136,43 @@ pub(crate) fn prepare(folder: &Path, database: &Path) -> io::Result<()> {
             .map(drop),
         Err(error) => Err(error),
     }
+}
+
+/// The most damaged files that are kept: a disk that damages every file must not be filled with them.
+const MOST_SET_ASIDE: usize = 8;
+
+/// Gives a damaged database and what belongs to it another name, and returns that of the database.
+pub(crate) fn set_aside(database: &Path, stamp: &str) -> io::Result<PathBuf> {
+    let folder = database.parent().unwrap_or(Path::new("."));
+    let name = database.file_name().unwrap_or_default().to_string_lossy();
+    let mark = format!("{name}.damaged-");
+    let kept = fs::read_dir(folder)?
+        .filter_map(Result::ok)
+        .filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with(&mark) && !name.ends_with("-wal") && !name.ends_with("-shm")
+        })
+        .count();
+    if kept >= MOST_SET_ASIDE {
+        return Err(io::Error::other(format!(
+            "{kept} damaged files are kept already ({mark}*): look at the disk, then remove them"
+        )));
+    }
+    let target = folder.join(format!("{mark}{stamp}"));
+    for suffix in ["-wal", "-shm", ""] {
+        let with = |path: &Path| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        match fs::rename(with(database), with(&target)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
+    }
+    File::open(folder)?.sync_all()?;
+    Ok(target)
 }
 
 /// Syncs the folder, without which a new file in it may be gone after a loss of power, and returns

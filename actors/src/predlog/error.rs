@@ -51,6 +51,12 @@ pub enum ReadError {
         /// The largest limit.
         max: u32,
     },
+    /// Predictions go to another server, which is to be asked.
+    #[error("predictions are kept by {url}; ask there")]
+    Elsewhere {
+        /// Its address.
+        url: Arc<str>,
+    },
     /// The database cannot be read now, or not in time.
     #[error("the prediction log cannot be read: {reason}")]
     Unavailable {
@@ -65,6 +71,8 @@ pub enum ReadError {
 pub(crate) struct StoreError {
     pub(crate) reason: String,
     pub(crate) connection_is_sound: bool,
+    /// Whether the file is one that SQLite cannot make sense of.
+    pub(crate) file_is_damaged: bool,
 }
 
 // === impl LogError ===
@@ -97,7 +105,7 @@ impl ReadError {
 
     /// Returns whether the same question may be answered later.
     pub fn is_retryable(&self) -> bool {
-        !self.is_client_fault()
+        matches!(self, Self::Unavailable { .. })
     }
 
     pub(crate) fn unavailable(reason: impl ToString) -> Self {
@@ -121,15 +129,17 @@ impl StoreError {
         Self {
             reason: reason.into(),
             connection_is_sound: false,
+            file_is_damaged: false,
         }
     }
 
     /// An error of the database while `doing` something.
     pub(crate) fn database(doing: &str, error: &sqlx::Error) -> Self {
-        let sound = primary_code(error).is_some_and(leaves_connection_sound);
+        let code = primary_code(error);
         Self {
             reason: format!("{doing}: {}", describe(error)),
-            connection_is_sound: sound,
+            connection_is_sound: code.is_some_and(leaves_connection_sound),
+            file_is_damaged: code.is_some_and(means_damage),
         }
     }
 }
@@ -146,6 +156,13 @@ fn describe(error: &sqlx::Error) -> Cow<'static, str> {
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code = error.as_database_error()?.code()?;
     code.parse::<i32>().ok().map(|code| code & 0xff)
+}
+
+/// Tells whether the file itself is what is wrong.
+fn means_damage(primary: i32) -> bool {
+    const CORRUPT: i32 = 11;
+    const NOT_A_DATABASE: i32 = 26;
+    matches!(primary, CORRUPT | NOT_A_DATABASE)
 }
 
 /// Tells a database that is busy or full from one whose file or connection is in doubt. Source:

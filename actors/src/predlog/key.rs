@@ -51,6 +51,11 @@ impl PredictionKey {
         Self(key)
     }
 
+    /// Returns the key of these bytes, as they were stored or sent.
+    pub(crate) fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
     /// Returns the key's bytes.
     pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::batch::LogBatch;
+use super::buffer::{Buffer, Pushed};
 use super::error::{LogError, ReadError};
 use super::query::{Page, Query, Stats};
-use super::reader::Reader;
+use super::records::Records;
 use super::row::Row;
 use super::status::PredictionLogStatus;
 use crate::db_writer::{DbMsg, LogRequest};
@@ -21,9 +22,20 @@ use crate::db_writer::{DbMsg, LogRequest};
 #[derive(Clone, Debug)]
 pub struct PredictionLog {
     writer: ActorRef<DbMsg>,
-    reader: Arc<Reader>,
+    records: Records,
     status: Arc<PredictionLogStatus>,
+    buffer: Arc<Buffer>,
     room: Room,
+}
+
+/// What a log is put together from.
+pub(crate) struct Handles {
+    pub(crate) writer: ActorRef<DbMsg>,
+    pub(crate) records: Records,
+    pub(crate) status: Arc<PredictionLogStatus>,
+    pub(crate) buffer: Arc<Buffer>,
+    /// The most memory that waiting batches hold, in bytes.
+    pub(crate) room_bytes: usize,
 }
 
 /// The batch is on the disk. A replay gets the same answer as the original.
@@ -35,10 +47,12 @@ pub struct Ack {
 
 /// Batches that had not been dealt with when the time for it was over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{batches} batches of predictions have not been committed")]
+#[error("{batches} batches and {recorded} single predictions have not been committed")]
 pub struct NotFlushed {
-    /// How many there were.
+    /// How many batches there were.
     pub batches: usize,
+    /// How many predictions that nobody waits for.
+    pub recorded: usize,
 }
 
 /// Memory for batches that wait. An inbox counts messages, and a message can be large.
@@ -60,18 +74,20 @@ pub(crate) struct RoomTaken {
 // === impl PredictionLog ===
 
 impl PredictionLog {
-    pub(crate) fn new(
-        writer: ActorRef<DbMsg>,
-        reader: Arc<Reader>,
-        status: Arc<PredictionLogStatus>,
-        room_bytes: usize,
-    ) -> Self {
-        let room = Room::new(room_bytes);
+    pub(crate) fn new(handles: Handles) -> Self {
+        let Handles {
+            writer,
+            records,
+            status,
+            buffer,
+            room_bytes,
+        } = handles;
         Self {
             writer,
-            reader,
+            records,
             status,
-            room,
+            buffer,
+            room: Room::new(room_bytes),
         }
     }
 
@@ -104,35 +120,72 @@ impl PredictionLog {
         Ok(ack)
     }
 
+    /// Logs a batch without waiting for it: it is committed within the flush interval, together with
+    /// others.
+    ///
+    /// # Errors
+    /// There is no room for more that wait; the batch is not logged, and counted as dropped.
+    pub fn record(&self, batch: LogBatch) -> Result<(), LogError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let rows: Arc<[Row]> = batch.into_rows().into();
+        let count = rows.len();
+        match self.buffer.push(rows) {
+            Some(Pushed::First) => {
+                // One that finds no room in the inbox is superfluous: a batch that is committed
+                // takes along what waits here.
+                let _full_of_batches = self.writer.try_send(DbMsg::Recorded);
+                Ok(())
+            }
+            Some(Pushed::More) => Ok(()),
+            None => {
+                self.status.dropped(count as u64);
+                Err(LogError::Overloaded {
+                    retry_after: Duration::from_secs(1),
+                })
+            }
+        }
+    }
+
     /// Returns how many batches wait for their commit, the ones it is tried with included.
     pub fn waiting(&self) -> usize {
         *self.room.batches.borrow()
     }
 
-    /// Waits until no batch waits any more: each has been committed, or its sender told why not.
+    /// Returns how many predictions wait that nobody waits for, and how many of them may.
+    pub fn recorded(&self) -> (usize, usize) {
+        (self.buffer.rows(), self.buffer.limit())
+    }
+
+    /// Waits until nothing waits any more: each batch has been committed, or its sender told why
+    /// not, and what nobody waits for has been committed.
     ///
     /// # Errors
     /// Some wait still when the time is over.
     pub async fn flush(&self, within: Duration) -> Result<(), NotFlushed> {
+        // It comes by itself when there is no room for the message.
+        let _full = self.writer.try_send(DbMsg::Flush);
         let mut batches = self.room.batches.subscribe();
-        let emptied = timeout(within, batches.wait_for(|batches| *batches == 0)).await;
-        match emptied {
+        let emptied = async {
             // The sender lives in the room, which `self` keeps.
-            Ok(_) => Ok(()),
-            Err(_) => Err(NotFlushed {
-                batches: self.waiting(),
-            }),
-        }
+            let _emptied = batches.wait_for(|batches| *batches == 0).await;
+            self.buffer.emptied().await;
+        };
+        timeout(within, emptied).await.map_err(|_| NotFlushed {
+            batches: self.waiting(),
+            recorded: self.buffer.rows(),
+        })
     }
 
     /// Returns one page of predictions, the newest first.
     pub async fn predictions(&self, query: &Query) -> Result<Page, ReadError> {
-        self.reader.predictions(query).await
+        self.records.predictions(query).await
     }
 
     /// Counts all predictions.
     pub async fn stats(&self) -> Result<Stats, ReadError> {
-        self.reader.stats().await
+        self.records.stats().await
     }
 
     /// Returns the published figures.

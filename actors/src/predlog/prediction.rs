@@ -71,6 +71,9 @@ pub enum InvalidLabel {
     /// The text is empty.
     #[error("must not be empty")]
     Empty,
+    /// The text holds the character NUL, which PostgreSQL cannot store.
+    #[error("must not contain the character NUL")]
+    Nul,
     /// The text has too many bytes.
     #[error("has {bytes} bytes, at most {} are allowed", Label::MAX_BYTES)]
     TooLong {
@@ -96,6 +99,21 @@ pub struct NotFinite(f64);
 #[serde(transparent)]
 pub struct ConfidenceScores(Value);
 
+// === impl Prediction ===
+
+impl Prediction {
+    /// Returns the detection that the model is surest of, the first of several.
+    pub(crate) fn surest(&self) -> Option<&Detection> {
+        self.detections.iter().reduce(|surest, next| {
+            if next.confidence > surest.confidence {
+                next
+            } else {
+                surest
+            }
+        })
+    }
+}
+
 // === impl Label ===
 
 impl Label {
@@ -109,6 +127,7 @@ impl Label {
         match text.len() {
             0 => Err(InvalidLabel::Empty),
             bytes if bytes > Self::MAX_BYTES => Err(InvalidLabel::TooLong { bytes }),
+            _ if text.contains('\0') => Err(InvalidLabel::Nul),
             _ => Ok(Self(text)),
         }
     }

@@ -58,6 +58,20 @@ impl PredictionTime {
             .expect("ten thousand years of milliseconds fit into 64 bits")
     }
 
+    /// Returns the time in a form that names of files may have: `20250101T120000Z`.
+    pub(crate) fn file_stamp(self) -> String {
+        let (date, time) = (self.0.date(), self.0.time());
+        format!(
+            "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second()
+        )
+    }
+
     /// Returns nanoseconds since 1970 began.
     pub(crate) fn unix_nanos(self) -> i128 {
         self.0.unix_timestamp_nanos()

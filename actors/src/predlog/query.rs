@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::error::ReadError;
+use super::latency::Quantiles;
 use super::prediction::{Label, Prediction};
 use super::prediction_time::PredictionTime;
 
@@ -29,6 +30,10 @@ pub struct Query {
     pub defect_only: bool,
     /// Only those of this model, by name.
     pub model: Option<String>,
+    /// Only those that were made then or later, by their own time to the millisecond.
+    pub from: Option<PredictionTime>,
+    /// Only those that were made before, by their own time to the millisecond.
+    pub to: Option<PredictionTime>,
 }
 
 /// Some predictions, the newest first.
@@ -65,14 +70,20 @@ pub struct Stats {
     pub defects: u64,
     /// Defects ÷ predictions, 0 when there are none.
     pub defect_rate: f64,
+    /// How long the models took; nothing when there are no predictions.
+    #[schema(required)]
+    pub latency_ms: Option<Quantiles>,
     /// The same by name of the model, the 1000 largest.
-    pub by_model: BTreeMap<String, GroupStats>,
+    pub by_model: BTreeMap<String, ModelStats>,
     /// The number of models.
     pub models: usize,
-    /// The same by device, the 1000 largest.
+    /// Counts by device, the 1000 largest.
     pub by_device: BTreeMap<String, GroupStats>,
     /// The number of devices.
     pub devices: usize,
+    /// Counts by the hour in which the predictions were made, the newest 168 hours that have any,
+    /// the newest first.
+    pub by_hour: Vec<HourStats>,
     /// The time of the oldest prediction.
     #[schema(required)]
     pub first_timestamp: Option<PredictionTime>,
@@ -81,13 +92,36 @@ pub struct Stats {
     pub last_timestamp: Option<PredictionTime>,
 }
 
-/// Counts of one model or device.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, ToSchema)]
+/// Counts of one model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct ModelStats {
+    /// Its predictions and defects.
+    #[serde(flatten)]
+    pub counts: GroupStats,
+    /// How long it took.
+    #[schema(required)]
+    pub latency_ms: Option<Quantiles>,
+}
+
+/// Counts of one device, or of another part of all predictions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct GroupStats {
     /// Predictions.
     pub total: u64,
     /// Predictions that found a defect.
     pub defects: u64,
+    /// Defects ÷ predictions.
+    pub defect_rate: f64,
+}
+
+/// Counts of one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+pub struct HourStats {
+    /// When the hour began.
+    pub hour: PredictionTime,
+    /// What was predicted in it.
+    #[serde(flatten)]
+    pub counts: GroupStats,
 }
 
 /// A place between two rows.
@@ -126,12 +160,26 @@ impl Query {
 impl Stats {
     /// The most models and devices that are listed by name.
     pub const MAX_GROUPS: usize = 1000;
+    /// The most hours that are listed: a week of them.
+    pub const MAX_HOURS: usize = 168;
+    /// An hour, in milliseconds.
+    pub(crate) const HOUR_MILLIS: i64 = 3_600_000;
 }
 
+// === impl GroupStats ===
+
 impl GroupStats {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.total += other.total;
-        self.defects += other.defects;
+    /// Returns these counts with their rate.
+    pub(crate) fn new(total: u64, defects: u64) -> Self {
+        let defect_rate = match total {
+            0 => 0.0,
+            total => defects as f64 / total as f64,
+        };
+        Self {
+            total,
+            defects,
+            defect_rate,
+        }
     }
 }
 

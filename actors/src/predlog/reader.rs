@@ -9,7 +9,6 @@
 //! with a file that is no longer the one in the folder, and whenever it fails to, because it may be
 //! they that keep it from writing.
 
-use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,16 +16,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use futures_util::TryStreamExt;
-use serde_json::{Map, Value, json};
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{ConnectOptions, QueryBuilder, Sqlite, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
+use sqlx::{Acquire, ConnectOptions, QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool};
 use tokio::time::timeout;
 
 use super::config::PredictionLogConfig;
+use super::counts::Counts;
 use super::error::ReadError;
-use super::prediction_time::PredictionTime;
-use super::query::{Cursor, GroupStats, Page, Query, Stats};
+use super::key::PredictionKey;
+use super::latency::LatencyBucket;
+use super::page::{PageRow, logged};
+use super::query::{Cursor, Page, Query, Stats};
+use super::row::{Landed, Row};
 
 /// Reads pages and counts; shared by everybody who reads.
 #[derive(Debug)]
@@ -44,9 +46,6 @@ struct ReadConnection {
 
 /// Set when whoever asked is gone.
 struct StopFlag(Arc<AtomicBool>);
-
-/// One row of a page: number, device, time, time of the commit, JSON.
-type PageRow = (i64, String, i64, i64, String);
 
 // === impl Reader ===
 
@@ -130,48 +129,31 @@ impl Reader {
         .await
     }
 
-    /// Counts everything.
+    /// Returns what has been counted.
     pub(crate) async fn stats(&self) -> Result<Stats, ReadError> {
         self.bounded(async {
             let mut reading = self.connection().await?;
-            let groups = sqlx::query_as::<_, (String, String, i64, i64, i64, i64)>(
-                "SELECT model_name, edge_device_id, count(*), sum(defect_detected), \
-                 min(taken_at), max(taken_at) FROM predictions GROUP BY 1, 2",
-            );
-            let mut groups = pin!(groups.fetch(&mut *reading.connection));
-            let mut stats = Stats::default();
-            let mut all = GroupStats::default();
-            let (mut models, mut devices) = (HashMap::new(), HashMap::new());
-            let mut span: Option<(i64, i64)> = None;
-            while let Some((model, device, total, defects, first, last)) = groups.try_next().await?
-            {
-                let group = GroupStats {
-                    total: total.unsigned_abs(),
-                    defects: defects.unsigned_abs(),
-                };
-                all.add(group);
-                models
-                    .entry(model)
-                    .or_insert_with(GroupStats::default)
-                    .add(group);
-                devices
-                    .entry(device)
-                    .or_insert_with(GroupStats::default)
-                    .add(group);
-                let (earliest, latest) = span.unwrap_or((first, last));
-                span = Some((earliest.min(first), latest.max(last)));
-            }
-            (stats.total, stats.defects) = (all.total, all.defects);
-            if all.total > 0 {
-                stats.defect_rate = all.defects as f64 / all.total as f64;
-            }
-            (stats.models, stats.by_model) = largest(models);
-            (stats.devices, stats.by_device) = largest(devices);
-            stats.first_timestamp =
-                span.and_then(|(first, _)| PredictionTime::from_unix_millis(first));
-            stats.last_timestamp =
-                span.and_then(|(_, last)| PredictionTime::from_unix_millis(last));
-            Ok(stats)
+            // One state of the database for all of the counts.
+            let mut snapshot = reading.connection.begin().await?;
+            counts(&mut snapshot).await
+        })
+        .await
+    }
+
+    /// Returns up to `limit` rows after `seq`, the oldest first, to be forwarded.
+    pub(crate) async fn landed(&self, seq: i64, limit: usize) -> Result<Vec<Landed>, ReadError> {
+        self.bounded(async {
+            let mut reading = self.connection().await?;
+            let rows = sqlx::query(
+                "SELECT seq, created_at, key, named, edge_device_id, model_name, model_version, \
+                 taken_at, defect_detected, latency, class, confidence, body FROM predictions \
+                 WHERE seq > ? ORDER BY seq LIMIT ?",
+            )
+            .bind(seq)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *reading.connection)
+            .await?;
+            rows.iter().map(landed).collect()
         })
         .await
     }
@@ -227,6 +209,16 @@ fn select_page(query: &Query, cursor: Option<Cursor>, limit: u32) -> QueryBuilde
     if query.defect_only {
         select.push(" AND defect_detected = 1");
     }
+    if let Some(from) = query.from {
+        select
+            .push(" AND taken_at >= ")
+            .push_bind(from.unix_millis());
+    }
+    if let Some(to) = query.to {
+        select
+            .push(" AND taken_at < ")
+            .push_bind(to.unix_millis());
+    }
     if let Some(cursor) = cursor {
         select
             .push(" AND (taken_at, seq) < (")
@@ -240,56 +232,64 @@ fn select_page(query: &Query, cursor: Option<Cursor>, limit: u32) -> QueryBuilde
     select
 }
 
-/// Returns a prediction with every field of the contract, whatever its sender left out.
-fn logged(
-    (seq, device, taken_at, created_at, body): PageRow,
-) -> Result<Map<String, Value>, ReadError> {
-    let mut prediction: Map<String, Value> = serde_json::from_str(&body)
-        .map_err(|error| ReadError::unavailable(format_args!("row {seq} is damaged: {error}")))?;
-    for field in ["confidence_scores", "processing_notes"] {
-        prediction.entry(field).or_insert(Value::Null);
+async fn counts(connection: &mut SqliteConnection) -> Result<Stats, ReadError> {
+    let latencies: Vec<(String, i64, i64)> =
+        sqlx::query_as("SELECT model_name, latency, total FROM rollup_latencies")
+            .fetch_all(&mut *connection)
+            .await?;
+    let models: Vec<(String, i64, i64)> =
+        sqlx::query_as("SELECT model_name, total, defects FROM rollup_models")
+            .fetch_all(&mut *connection)
+            .await?;
+    let devices: Vec<(String, i64, i64)> =
+        sqlx::query_as("SELECT edge_device_id, total, defects FROM rollup_devices")
+            .fetch_all(&mut *connection)
+            .await?;
+    let hours: Vec<(i64, i64, i64)> =
+        sqlx::query_as("SELECT hour, total, defects FROM rollup_hours ORDER BY hour DESC LIMIT ?")
+            .bind(i64::try_from(Stats::MAX_HOURS).unwrap_or(i64::MAX))
+            .fetch_all(&mut *connection)
+            .await?;
+    let span: (Option<i64>, Option<i64>) = sqlx::query_as(
+        "SELECT (SELECT min(taken_at) FROM predictions), (SELECT max(taken_at) FROM predictions)",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    Ok(Counts {
+        latencies,
+        models,
+        devices,
+        hours,
+        span,
     }
-    for field in ["id", "image_id", "model_name", "model_version"] {
-        if let Some(name @ Value::Number(_)) = prediction.get_mut(field) {
-            *name = Value::String(name.to_string());
-        }
-    }
-    for detection in detections(&mut prediction) {
-        detection.entry("bbox").or_insert(Value::Null);
-        detection.entry("uncertain").or_insert(json!(false));
-    }
-    let written = prediction.get("timestamp").and_then(Value::as_str);
-    let taken = written.and_then(|text| PredictionTime::parse(text).ok());
-    let taken = taken.or_else(|| PredictionTime::from_unix_millis(taken_at));
-    prediction.insert("timestamp".into(), json!(taken));
-    prediction.insert("edge_device_id".into(), Value::String(device));
-    prediction.insert(
-        "logged_at".into(),
-        json!(PredictionTime::from_unix_millis(created_at)),
-    );
-    Ok(prediction)
+    .into())
 }
 
-fn detections(
-    prediction: &mut Map<String, Value>,
-) -> impl Iterator<Item = &mut Map<String, Value>> {
-    let list = prediction
-        .get_mut("detections")
-        .and_then(Value::as_array_mut);
-    list.into_iter().flatten().filter_map(Value::as_object_mut)
-}
-
-/// Returns the number of groups, and the largest of them by name.
-fn largest(groups: HashMap<String, GroupStats>) -> (usize, BTreeMap<String, GroupStats>) {
-    let count = groups.len();
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    if count > Stats::MAX_GROUPS {
-        groups.sort_unstable_by(|(a, a_stats), (b, b_stats)| {
-            b_stats.total.cmp(&a_stats.total).then_with(|| a.cmp(b))
-        });
-        groups.truncate(Stats::MAX_GROUPS);
-    }
-    (count, groups.into_iter().collect())
+fn landed(row: &SqliteRow) -> Result<Landed, ReadError> {
+    let key: &[u8] = row.try_get("key")?;
+    let text = |column: &str| row.try_get::<&str, _>(column).map(Arc::<str>::from);
+    Ok(Landed {
+        seq: row.try_get("seq")?,
+        created_at: row.try_get("created_at")?,
+        row: Row {
+            key: key
+                .try_into()
+                .map(PredictionKey::from_bytes)
+                .map_err(|_| ReadError::unavailable("a key is damaged"))?,
+            named: row.try_get("named")?,
+            device: text("edge_device_id")?,
+            model_name: text("model_name")?,
+            model_version: text("model_version")?,
+            taken_at: row.try_get("taken_at")?,
+            defect_detected: row.try_get("defect_detected")?,
+            latency: LatencyBucket::from_number(row.try_get("latency")?),
+            class: row
+                .try_get::<Option<&str>, _>("class")?
+                .map(Arc::<str>::from),
+            confidence: row.try_get("confidence")?,
+            body: text("body")?,
+        },
+    })
 }
 
 #[cfg(test)]

@@ -9,14 +9,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use impetus_supervision::{Clock, Timestamp};
 use serde::Serialize;
 
-use super::store::Inserted;
+use super::prediction_time::PredictionTime;
+use super::store::{Extent, Inserted};
 use crate::histogram::{Histogram, HistogramSnapshot};
 use crate::sliding::{SlidingCounts, Tally};
 
@@ -34,6 +35,19 @@ pub struct PredictionLogStatus {
     commit_times: Histogram,
     /// 0 before the file has been looked at.
     size_bytes: AtomicU64,
+    /// [`NO_LIMIT`](Self::NO_LIMIT) where the file system does not count, and before it was asked.
+    free_bytes: AtomicU64,
+    used_bytes: AtomicU64,
+    rows: AtomicU64,
+    /// Milliseconds since 1970; the most there is when no row is there.
+    oldest: AtomicI64,
+    dropped: AtomicU64,
+    forwarded: AtomicU64,
+    refused_by_sink: AtomicU64,
+    pruned: AtomicU64,
+    expired: AtomicU64,
+    set_aside: ArcSwapOption<SetAside>,
+    files_set_aside: AtomicU64,
     last_prediction: ArcSwapOption<SystemTime>,
     outcomes: SlidingCounts,
 }
@@ -79,13 +93,46 @@ pub struct LogSnapshot {
     pub commits: u64,
     /// Bytes that the database and its write-ahead log took when they were last looked at.
     pub size_bytes: Option<u64>,
+    /// Room on the disk when it was last looked at; nothing where the file system does not count.
+    pub free_bytes: Option<u64>,
+    /// Rows in the file when it was last looked at.
+    pub rows: u64,
+    /// When the oldest of them was committed.
+    pub oldest: Option<PredictionTime>,
+    /// Predictions that were answered and not logged, for want of room among those that wait.
+    pub dropped: u64,
+    /// Predictions that a sink has taken.
+    pub forwarded: u64,
+    /// Predictions that a sink will never take; they are kept in the file, aside.
+    pub refused_by_sink: u64,
+    /// Predictions that were removed because they are kept no longer.
+    pub pruned: u64,
+    /// Predictions that were given up because they had waited too long for their sink.
+    pub expired: u64,
+    /// The damaged file that was last set aside.
+    pub set_aside: Option<Arc<SetAside>>,
+    /// How many files were.
+    pub files_set_aside: u64,
     /// When a prediction was last logged.
     pub last_prediction: Option<Timestamp>,
+}
+
+/// A damaged file that was replaced by a new one.
+#[derive(Clone, Debug, Serialize)]
+pub struct SetAside {
+    /// Where it is kept.
+    pub path: String,
+    /// What was wrong with it.
+    pub reason: String,
+    /// When that was found.
+    pub at: Timestamp,
 }
 
 // === impl PredictionLogStatus ===
 
 impl PredictionLogStatus {
+    const NO_LIMIT: u64 = u64::MAX;
+
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -99,6 +146,17 @@ impl PredictionLogStatus {
             commits: AtomicU64::new(0),
             commit_times: Histogram::default(),
             size_bytes: AtomicU64::new(0),
+            free_bytes: AtomicU64::new(Self::NO_LIMIT),
+            used_bytes: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            oldest: AtomicI64::new(i64::MAX),
+            dropped: AtomicU64::new(0),
+            forwarded: AtomicU64::new(0),
+            refused_by_sink: AtomicU64::new(0),
+            pruned: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
+            set_aside: ArcSwapOption::empty(),
+            files_set_aside: AtomicU64::new(0),
             last_prediction: ArcSwapOption::empty(),
             outcomes: SlidingCounts::default(),
         }
@@ -118,6 +176,19 @@ impl PredictionLogStatus {
             refused: self.refused.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
             size_bytes: Some(self.size_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0),
+            free_bytes: Some(self.free_bytes.load(Ordering::Relaxed))
+                .filter(|bytes| *bytes != Self::NO_LIMIT),
+            rows: self.rows.load(Ordering::Relaxed),
+            oldest: Some(self.oldest.load(Ordering::Relaxed))
+                .filter(|oldest| *oldest != i64::MAX)
+                .and_then(PredictionTime::from_unix_millis),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            forwarded: self.forwarded.load(Ordering::Relaxed),
+            refused_by_sink: self.refused_by_sink.load(Ordering::Relaxed),
+            pruned: self.pruned.load(Ordering::Relaxed),
+            expired: self.expired.load(Ordering::Relaxed),
+            set_aside: self.set_aside.load_full(),
+            files_set_aside: self.files_set_aside.load(Ordering::Relaxed),
             last_prediction: self
                 .last_prediction
                 .load()
@@ -181,6 +252,49 @@ impl PredictionLogStatus {
     /// Publishes how much room the log takes on the disk.
     pub(crate) fn takes_room(&self, bytes: u64) {
         self.size_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Publishes how much lies in the file, and the room that is left on its disk.
+    pub(crate) fn extends(&self, extent: Extent, free_bytes: Option<u64>) {
+        let oldest = extent.oldest.unwrap_or(i64::MAX);
+        self.rows.store(extent.rows, Ordering::Relaxed);
+        self.used_bytes.store(extent.used_bytes, Ordering::Relaxed);
+        self.oldest.store(oldest, Ordering::Relaxed);
+        let free_bytes = free_bytes.unwrap_or(Self::NO_LIMIT);
+        self.free_bytes.store(free_bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the bytes that rows took when that was last looked at.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts predictions that a sink has taken, and those that it never will.
+    pub(crate) fn forwarded(&self, taken: u64, refused: u64) {
+        self.forwarded.fetch_add(taken, Ordering::Relaxed);
+        self.refused_by_sink.fetch_add(refused, Ordering::Relaxed);
+    }
+
+    /// Counts predictions that were removed: given up where they waited for a sink, or else kept
+    /// long enough.
+    pub(crate) fn removed(&self, rows: u64, waited: bool) {
+        let counter = if waited { &self.expired } else { &self.pruned };
+        counter.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Counts predictions that were answered and not logged.
+    pub(crate) fn dropped(&self, predictions: u64) {
+        self.dropped.fetch_add(predictions, Ordering::Relaxed);
+    }
+
+    /// Publishes that a damaged file was replaced.
+    pub(crate) fn set_aside(&self, path: &str, reason: &str) {
+        self.files_set_aside.fetch_add(1, Ordering::Relaxed);
+        self.set_aside.store(Some(Arc::new(SetAside {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+            at: Timestamp::from(self.clock.wall()),
+        })));
     }
 
     /// Counts `batches` that were tried and failed.

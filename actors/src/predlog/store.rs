@@ -24,6 +24,7 @@ use super::config::PredictionLogConfig;
 use super::disk::{self, FileIdentity, ThreadBudget};
 use super::error::StoreError;
 use super::migrations;
+use super::rollups::{Rollups, Rows};
 use super::row::Row;
 
 /// An open database that can be written.
@@ -37,6 +38,9 @@ pub(crate) struct Store {
     size_bytes: u64,
     threads: ThreadBudget,
     inserts: Inserts,
+    rollups: Rollups,
+    free_bytes: Option<u64>,
+    is_old: bool,
 }
 
 /// Asked before every commit; `false` turns it into a rollback.
@@ -49,6 +53,32 @@ pub(crate) struct Inserted {
     pub(crate) defects: u64,
 }
 
+/// Which of the oldest rows to remove.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Removal {
+    /// Committed before, in milliseconds since 1970.
+    pub(crate) created_before: Option<i64>,
+    /// At most so many.
+    pub(crate) limit: u32,
+}
+
+/// What a removal took away.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Removed {
+    pub(crate) rows: u64,
+}
+
+/// How much lies in the file.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Extent {
+    /// Rows, as their numbers tell.
+    pub(crate) rows: u64,
+    /// Bytes of all pages that hold something.
+    pub(crate) used_bytes: u64,
+    /// When the oldest row was committed, in milliseconds since 1970.
+    pub(crate) oldest: Option<i64>,
+}
+
 /// Insert statements with their numbers of rows, the largest first.
 type Inserts = [(usize, SqlStr); Store::ROWS_PER_INSERT.len()];
 
@@ -59,7 +89,8 @@ impl Store {
     /// together; few sizes keep the statements few enough to stay prepared.
     const ROWS_PER_INSERT: [usize; 4] = [64, 16, 4, 1];
 
-    /// Opens the database, makes it if it is not there, migrates it and writes to it once.
+    /// Opens the database, makes it if it is not there, and writes to it once. Where it holds rows
+    /// of an older schema, [`migrate`](Self::migrate) comes before anything else.
     pub(crate) async fn open(
         config: &PredictionLogConfig,
         threads: &ThreadBudget,
@@ -72,7 +103,10 @@ impl Store {
             .run(&opening, move || disk::prepare(&folder, &database))
             .await?;
         let mut connection = connect(config, &opening, threads, may_commit).await?;
-        migrations::run(&mut connection).await?;
+        let is_old = migrations::is_pending(&mut connection).await?;
+        if !is_old {
+            migrations::run(&mut connection).await?;
+        }
         let (folder, database) = (config.folder.clone(), file.clone());
         let facts = threads
             .run(&opening, move || disk::settle(&folder, &database))
@@ -85,10 +119,27 @@ impl Store {
             size_bytes: facts.size_bytes,
             threads: threads.clone(),
             inserts: Self::ROWS_PER_INSERT.map(|rows| (rows, insert_statement(rows))),
+            rollups: Rollups::new(config.drift.is_some()),
+            free_bytes: facts.free_bytes,
+            is_old,
         };
-        store.require_room(facts.free_bytes)?;
-        store.probe_write().await?;
+        store.require_room()?;
+        if !is_old {
+            store.probe_write().await?;
+        }
         Ok(store)
+    }
+
+    /// Returns whether the database has to be brought up to date first.
+    pub(crate) fn is_old(&self) -> bool {
+        self.is_old
+    }
+
+    /// Brings a database of an older schema up to date; interrupted, it goes on the next time.
+    pub(crate) async fn migrate(&mut self) -> Result<(), StoreError> {
+        migrations::run(&mut self.connection).await?;
+        self.is_old = false;
+        self.probe_write().await
     }
 
     /// Writes the rows of all `batches` in one transaction and returns what was new. When this
@@ -125,6 +176,12 @@ impl Store {
         .fetch_one(&mut *transaction)
         .await
         .map_err(failed)?;
+        if rows > 0 {
+            self.rollups
+                .add(&mut transaction, Rows::After(last))
+                .await
+                .map_err(failed)?;
+        }
         transaction.commit().await.map_err(failed)?;
         Ok(Inserted {
             rows: rows.unsigned_abs(),
@@ -147,7 +204,8 @@ impl Store {
             ));
         }
         self.size_bytes = facts.size_bytes;
-        self.require_room(facts.free_bytes)?;
+        self.free_bytes = facts.free_bytes;
+        self.require_room()?;
         let failed = |error| StoreError::database("checking", &error);
         sqlx::query("SELECT seq FROM predictions ORDER BY seq DESC LIMIT 1")
             .fetch_optional(&mut self.connection)
@@ -185,14 +243,137 @@ impl Store {
         self.size_bytes
     }
 
-    fn require_room(&self, free_bytes: Option<u64>) -> Result<(), StoreError> {
-        match free_bytes {
+    /// Returns the room that was left on the disk when that was last looked at.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        self.free_bytes
+    }
+
+    /// Returns how much lies in the file, without reading all of it.
+    pub(crate) async fn extent(&mut self) -> Result<Extent, StoreError> {
+        let failed = |error| StoreError::database("measuring", &error);
+        let (first, last, oldest): (Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
+            "SELECT min(seq), (SELECT max(seq) FROM predictions), \
+             (SELECT created_at FROM predictions ORDER BY seq LIMIT 1) FROM predictions",
+        )
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(failed)?;
+        let used: i64 = sqlx::query_scalar(
+            "SELECT (page_count - freelist_count) * page_size \
+             FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
+        )
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(failed)?;
+        let rows = first.zip(last).map_or(0, |(first, last)| last - first + 1);
+        Ok(Extent {
+            rows: rows.unsigned_abs(),
+            used_bytes: used.unsigned_abs(),
+            oldest,
+        })
+    }
+
+    /// Removes some of the oldest rows, and their share of the counts.
+    pub(crate) async fn remove(&mut self, removal: Removal) -> Result<Removed, StoreError> {
+        let failed = |error| StoreError::database("removing", &error);
+        let mut transaction = self
+            .connection
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(failed)?;
+        // The numbers grow with time, so the oldest rows are the first.
+        let through: Option<i64> = sqlx::query_scalar(
+            "SELECT max(seq) FROM (SELECT seq FROM predictions \
+             WHERE created_at < ? ORDER BY seq LIMIT ?)",
+        )
+        .bind(removal.created_before.unwrap_or(i64::MAX))
+        .bind(i64::from(removal.limit))
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        let Some(through) = through else {
+            return Ok(Removed::default());
+        };
+        self.rollups
+            .take_away(&mut transaction, Rows::Between(i64::MIN, through))
+            .await
+            .map_err(failed)?;
+        let removed = sqlx::query("DELETE FROM predictions WHERE seq <= ?")
+            .bind(through)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(Removed {
+            rows: removed.rows_affected(),
+        })
+    }
+
+    /// Removes rows that a sink has, and sets aside those it will never take.
+    pub(crate) async fn hand_over(
+        &mut self,
+        through: i64,
+        refused: &[(i64, String)],
+        at: i64,
+    ) -> Result<Removed, StoreError> {
+        let failed = |error| StoreError::database("removing what was forwarded", &error);
+        let mut transaction = self
+            .connection
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(failed)?;
+        for (seq, reason) in refused {
+            sqlx::query(
+                "INSERT OR REPLACE INTO refused (seq, key, edge_device_id, refused_at, reason, body) \
+                 SELECT seq, key, edge_device_id, ?, ?, body FROM predictions WHERE seq = ?",
+            )
+            .bind(at)
+            .bind(reason.clone())
+            .bind(seq)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        }
+        self.rollups
+            .take_away(&mut transaction, Rows::Between(i64::MIN, through))
+            .await
+            .map_err(failed)?;
+        let removed = sqlx::query("DELETE FROM predictions WHERE seq <= ?")
+            .bind(through)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(Removed {
+            rows: removed.rows_affected(),
+        })
+    }
+
+    /// Forgets what drift was told from before `slot`.
+    pub(crate) async fn forget_drift(&mut self, slot: i64) -> Result<(), StoreError> {
+        let failed = |error| StoreError::database("removing", &error);
+        for sql in [
+            "DELETE FROM drift_classes WHERE slot < ?",
+            "DELETE FROM drift_confidences WHERE slot < ?",
+        ] {
+            sqlx::query(sql)
+                .bind(slot)
+                .execute(&mut self.connection)
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn require_room(&self) -> Result<(), StoreError> {
+        match self.free_bytes {
             Some(free) if free < self.disk_reserve => Err(StoreError {
                 reason: format!(
                     "the disk is full: {free} bytes left, {} needed",
                     self.disk_reserve
                 ),
                 connection_is_sound: true,
+                file_is_damaged: false,
             }),
             _ => Ok(()),
         }
@@ -235,11 +416,11 @@ async fn connect(
 }
 
 fn insert_statement(rows: usize) -> SqlStr {
-    let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+    let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
     // Nothing but the number of rows goes into the text.
     AssertSqlSafe(Arc::<str>::from(format!(
         "INSERT INTO predictions (key, edge_device_id, model_name, model_version, taken_at, \
-         created_at, defect_detected, body) VALUES {values} ON CONFLICT (key) DO NOTHING"
+         created_at, defect_detected, named, latency, class, confidence, body) VALUES {values} ON CONFLICT (key) DO NOTHING"
     )))
     .into_sql_str()
 }
@@ -258,6 +439,10 @@ fn insert_query<'q>(
             .bind(row.taken_at)
             .bind(created_at)
             .bind(row.defect_detected)
+            .bind(row.named)
+            .bind(row.latency.number())
+            .bind(row.class.clone())
+            .bind(row.confidence)
             .bind(Arc::clone(&row.body))
     })
 }

@@ -22,7 +22,7 @@
 //! that has been fenced off commits nothing: the [fence](impetus_supervision::Fence) is asked by
 //! SQLite itself, within the commit.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use impetus_supervision::{
@@ -33,7 +33,7 @@ use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use crate::predlog::{
-    Buffer, DatabaseState, Handles, LogError, PredictionLog, PredictionLogConfig,
+    Buffer, DatabaseState, FileIdentity, Handles, LogError, PredictionLog, PredictionLogConfig,
     PredictionLogStatus, PredictionTime, Reader, Records, RoomTaken, Row, SinkTarget, Store,
     StoreError, ThreadBudget, retention, set_aside,
 };
@@ -61,6 +61,8 @@ pub enum DbMsg {
 /// Rows that a sink has, to be removed from the file.
 #[derive(Debug)]
 pub struct HandOver {
+    /// The file in which they are, by its generation.
+    pub(crate) file: u64,
     /// Up to and with this number.
     pub(crate) through: i64,
     /// Those of them that the sink will never take, and why.
@@ -104,6 +106,8 @@ struct Shared {
     status: Arc<PredictionLogStatus>,
     reader: Arc<Reader>,
     buffer: Arc<Buffer>,
+    /// The file that was last opened.
+    file: Mutex<Option<FileIdentity>>,
 }
 
 /// Returns the child spec of the writer and the handle to its log. `clock` is the system's.
@@ -118,7 +122,7 @@ struct Shared {
 /// assert!(!log.status().snapshot().connected, "nothing has been started");
 /// ```
 pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, PredictionLog) {
-    let status = Arc::new(PredictionLogStatus::new(clock));
+    let status = Arc::new(PredictionLogStatus::new(clock, config.sink.as_ref()));
     let reader = Arc::new(Reader::new(&config));
     let buffer = Arc::new(Buffer::new(config.buffer_rows));
     let records = match config.sink.as_ref().map(|sink| &sink.target) {
@@ -135,8 +139,9 @@ pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, 
     let shared = Arc::new(Shared {
         config,
         status: Arc::clone(&status),
-        reader,
+        reader: Arc::clone(&reader),
         buffer: Arc::clone(&buffer),
+        file: Mutex::default(),
     });
     let (spec, writer): (ChildSpec, ActorRef<DbMsg>) =
         ChildSpec::actor(DB_WRITER, move |_| DbWriter::new(Arc::clone(&shared)));
@@ -148,6 +153,7 @@ pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, 
     let log = PredictionLog::new(Handles {
         writer,
         records,
+        reader,
         status,
         buffer,
         room_bytes,
@@ -161,6 +167,16 @@ const MIGRATING: &str = "it is being brought up to date from an older version";
 /// What a declared deadline leaves beyond the deadline of the database's own work, so that a slow
 /// disk is seen here, as a state, before the supervisor sees it as a hang.
 const GRACE: Duration = Duration::from_secs(1);
+
+// === impl Shared ===
+
+impl Shared {
+    /// Notes which file is open, and returns whether it was another one before.
+    fn was_another(&self, file: FileIdentity) -> bool {
+        let mut last = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        last.replace(file).is_some_and(|before| before != file)
+    }
+}
 
 // === impl DbMsg ===
 
@@ -248,9 +264,13 @@ impl DbWriter {
             }
             bounded("migrating", within, store.migrate()).await?;
         }
+        let file = store.identity();
         self.store = Some(store);
         self.last_write = ctx.clock().now();
         if ctx.fence().is_current() {
+            if self.shared.was_another(file) {
+                self.shared.status.file_replaced();
+            }
             self.shared.reader.reopen(config);
         }
         Ok(())
@@ -395,6 +415,11 @@ impl DbWriter {
             request.reply.send(Err(self.unavailable()));
             return Ok(());
         };
+        if request.file != self.shared.status.file_generation() {
+            // The rows of those numbers are others now.
+            request.reply.send(Err(LogError::Interrupted));
+            return Ok(());
+        }
         ctx.fence().check().map_err(ActorError::failed)?;
         let within = self.shared.config.commit_within;
         ctx.progress("remove what was forwarded", within + GRACE);
@@ -456,9 +481,9 @@ impl DbWriter {
     }
 
     fn prune_soon(&mut self, ctx: &Context<Self>) {
-        if !self.prune_is_due {
+        // Behind the batches that wait: a removal may wait, and comes again with the next tick.
+        if !self.prune_is_due && ctx.myself().try_send(DbMsg::Prune).is_ok() {
             self.prune_is_due = true;
-            ctx.send_after(Duration::ZERO, DbMsg::Prune);
         }
     }
 
@@ -560,6 +585,7 @@ impl DbWriter {
             Ok(kept_as) => {
                 let kept_as = kept_as.display();
                 error!(reason = %error.reason, %kept_as, "prediction log damaged: set aside, and a new one begun");
+                self.shared.status.file_replaced();
                 self.shared.status.set_aside(&kept_as.to_string(), &error.reason);
             }
             Err(problem) => warn!(%problem, "damaged prediction log not set aside"),

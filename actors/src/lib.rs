@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod db_writer;
+pub mod forwarder;
 pub mod heartbeat;
 pub mod histogram;
 pub mod metrics;

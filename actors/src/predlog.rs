@@ -35,6 +35,7 @@ pub(crate) mod retention;
 mod rollups;
 mod row;
 mod sink;
+mod sink_status;
 mod status;
 mod store;
 #[cfg(test)]
@@ -55,11 +56,14 @@ pub use prediction::{
 pub use prediction_time::{InvalidPredictionTime, PredictionTime};
 pub use query::{GroupStats, HourStats, LoggedPrediction, ModelStats, Page, Query, Stats};
 pub use row::Row;
+pub use sink_status::{SinkSnapshot, SinkState, SinkStatus};
 pub use status::{DatabaseState, LogSnapshot, PredictionLogStatus, SetAside};
 
 pub(crate) use buffer::Buffer;
-pub(crate) use disk::{ThreadBudget, set_aside};
+pub(crate) use disk::{FileIdentity, ThreadBudget, set_aside};
 pub(crate) use error::StoreError;
+pub(crate) use row::Landed;
+pub(crate) use sink::{Delivery, Sink, SinkError};
 pub(crate) use log::{Handles, RoomTaken};
 pub(crate) use reader::Reader;
 pub(crate) use records::Records;

@@ -171,6 +171,18 @@ impl PredictionLogConfig {
     }
 }
 
+// === impl SinkTarget ===
+
+impl SinkTarget {
+    /// Returns how many predictions are handed over at once, and how long they wait to be so many.
+    pub(crate) fn batch(&self) -> (usize, Duration) {
+        match self {
+            Self::Postgres(settings) => (settings.rows, Duration::ZERO),
+            Self::Impetus(settings) => (settings.batch, settings.batch_timeout),
+        }
+    }
+}
+
 // === impl PostgresSettings ===
 
 impl fmt::Debug for PostgresSettings {

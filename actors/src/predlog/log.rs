@@ -13,6 +13,7 @@ use super::batch::LogBatch;
 use super::buffer::{Buffer, Pushed};
 use super::error::{LogError, ReadError};
 use super::query::{Page, Query, Stats};
+use super::reader::Reader;
 use super::records::Records;
 use super::row::Row;
 use super::status::PredictionLogStatus;
@@ -24,6 +25,7 @@ pub struct PredictionLog {
     writer: ActorRef<DbMsg>,
     records: Records,
     status: Arc<PredictionLogStatus>,
+    reader: Arc<Reader>,
     buffer: Arc<Buffer>,
     room: Room,
 }
@@ -32,6 +34,8 @@ pub struct PredictionLog {
 pub(crate) struct Handles {
     pub(crate) writer: ActorRef<DbMsg>,
     pub(crate) records: Records,
+    /// Reads the file, whoever keeps the predictions.
+    pub(crate) reader: Arc<Reader>,
     pub(crate) status: Arc<PredictionLogStatus>,
     pub(crate) buffer: Arc<Buffer>,
     /// The most memory that waiting batches hold, in bytes.
@@ -78,6 +82,7 @@ impl PredictionLog {
         let Handles {
             writer,
             records,
+            reader,
             status,
             buffer,
             room_bytes,
@@ -85,6 +90,7 @@ impl PredictionLog {
         Self {
             writer,
             records,
+            reader,
             status,
             buffer,
             room: Room::new(room_bytes),
@@ -102,6 +108,7 @@ impl PredictionLog {
         if batch.is_empty() {
             return Ok(ack);
         }
+        self.require_backlog()?;
         let rows: Arc<[Row]> = batch.into_rows().into();
         let room = self
             .room
@@ -131,6 +138,10 @@ impl PredictionLog {
         }
         let rows: Arc<[Row]> = batch.into_rows().into();
         let count = rows.len();
+        if let Err(error) = self.require_backlog() {
+            self.status.dropped(count as u64);
+            return Err(error);
+        }
         match self.buffer.push(rows) {
             Some(Pushed::First) => {
                 // One that finds no room in the inbox is superfluous: a batch that is committed
@@ -191,6 +202,18 @@ impl PredictionLog {
     /// Returns the published figures.
     pub fn status(&self) -> &Arc<PredictionLogStatus> {
         &self.status
+    }
+
+    /// Refuses what would be more than may wait for the sink.
+    fn require_backlog(&self) -> Result<(), LogError> {
+        if !self.status.backlog_is_full() {
+            return Ok(());
+        }
+        self.status.turned_away();
+        Err(LogError::Unavailable {
+            reason: "as many predictions wait for their sink as may (sink.max_backlog)".into(),
+            retry_after: Duration::from_secs(5),
+        })
     }
 
     /// Turns a batch away because too many wait.

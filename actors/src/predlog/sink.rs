@@ -27,6 +27,17 @@ pub(crate) trait Sink: Send {
     /// # Errors
     /// It is not.
     fn check(&mut self) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Removes a bounded part of what the sink keeps no longer at `now`, in milliseconds since 1970,
+    /// and returns how many predictions that were.
+    ///
+    /// # Errors
+    /// Nothing is known to have been removed.
+    fn prune(&mut self, now: i64) -> impl Future<Output = Result<u64, SinkError>> + Send {
+        // A sink that keeps its own house has nothing to remove for us.
+        let _ = now;
+        std::future::ready(Ok(0))
+    }
 }
 
 /// All rows are kept but these.

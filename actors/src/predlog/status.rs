@@ -16,7 +16,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use impetus_supervision::{Clock, Timestamp};
 use serde::Serialize;
 
+use super::config::SinkSettings;
 use super::prediction_time::PredictionTime;
+use super::sink_status::{SinkSnapshot, SinkStatus};
 use super::store::{Extent, Inserted};
 use crate::histogram::{Histogram, HistogramSnapshot};
 use crate::sliding::{SlidingCounts, Tally};
@@ -24,6 +26,9 @@ use crate::sliding::{SlidingCounts, Tally};
 /// The published figures; read without waiting.
 pub struct PredictionLogStatus {
     clock: Arc<dyn Clock>,
+    sink: Option<Arc<SinkStatus>>,
+    max_backlog: Option<u64>,
+    file_generation: AtomicU64,
     database: ArcSwap<DatabaseState>,
     initialized: AtomicBool,
     logged: AtomicU64,
@@ -93,6 +98,8 @@ pub struct LogSnapshot {
     pub commits: u64,
     /// Bytes that the database and its write-ahead log took when they were last looked at.
     pub size_bytes: Option<u64>,
+    /// What is known of the sink, if there is one.
+    pub sink: Option<SinkSnapshot>,
     /// Room on the disk when it was last looked at; nothing where the file system does not count.
     pub free_bytes: Option<u64>,
     /// Rows in the file when it was last looked at.
@@ -133,9 +140,12 @@ pub struct SetAside {
 impl PredictionLogStatus {
     const NO_LIMIT: u64 = u64::MAX;
 
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, sink: Option<&SinkSettings>) -> Self {
         Self {
             clock,
+            sink: sink.map(|sink| Arc::new(SinkStatus::new(&sink.target))),
+            max_backlog: sink.map(|sink| sink.max_backlog),
+            file_generation: AtomicU64::new(0),
             database: ArcSwap::from_pointee(DatabaseState::Starting),
             initialized: AtomicBool::new(false),
             logged: AtomicU64::new(0),
@@ -176,6 +186,7 @@ impl PredictionLogStatus {
             refused: self.refused.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
             size_bytes: Some(self.size_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0),
+            sink: self.sink.as_ref().map(|sink| sink.snapshot()),
             free_bytes: Some(self.free_bytes.load(Ordering::Relaxed))
                 .filter(|bytes| *bytes != Self::NO_LIMIT),
             rows: self.rows.load(Ordering::Relaxed),
@@ -196,6 +207,38 @@ impl PredictionLogStatus {
                 .copied()
                 .map(Timestamp::from),
         }
+    }
+
+    /// Returns how many predictions this process has made rows of.
+    pub(crate) fn predictions_logged(&self) -> u64 {
+        self.logged.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the database can be written.
+    pub(crate) fn is_connected(&self) -> bool {
+        *self.database() == DatabaseState::Connected
+    }
+
+    /// Returns the number of the file that is written: another one whenever the database was
+    /// replaced by a new one, whose rows are numbered anew.
+    pub(crate) fn file_generation(&self) -> u64 {
+        self.file_generation.load(Ordering::Acquire)
+    }
+
+    /// Publishes that another file is written from now on.
+    pub(crate) fn file_replaced(&self) {
+        self.file_generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Returns whether as much waits in the file for its sink as may.
+    pub(crate) fn backlog_is_full(&self) -> bool {
+        self.max_backlog
+            .is_some_and(|most| self.used_bytes() > most)
+    }
+
+    /// Returns the figures of the sink, if there is one.
+    pub fn sink(&self) -> Option<&Arc<SinkStatus>> {
+        self.sink.as_ref()
     }
 
     /// Returns the state of the database.

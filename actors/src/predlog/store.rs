@@ -130,6 +130,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Returns which file it is.
+    pub(crate) fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
     /// Returns whether the database has to be brought up to date first.
     pub(crate) fn is_old(&self) -> bool {
         self.is_old

@@ -186,8 +186,7 @@ impl<S: Sink + 'static> Forwarder<S> {
         let began = ctx.clock().now();
         let delivering = bounded(settings.within, self.sink.deliver(&rows));
         let reading = shared.reader.landed(last, batch);
-        let (delivery, ahead, removed) =
-            tokio::join!(delivering, reading, self.removing.as_mut());
+        let (delivery, ahead, removed) = tokio::join!(delivering, reading, self.removing.as_mut());
         self.removing = nothing_to_remove();
         removed.map_err(RoundError::Remove)?;
         let delivery = delivery?;
@@ -205,10 +204,7 @@ impl<S: Sink + 'static> Forwarder<S> {
     }
 
     /// Sees the last removal through, and asks a sink that failed whether it is back.
-    async fn nothing_to_forward(
-        &mut self,
-        ctx: &mut Context<Self>,
-    ) -> Result<Round, RoundError> {
+    async fn nothing_to_forward(&mut self, ctx: &mut Context<Self>) -> Result<Round, RoundError> {
         ctx.progress(
             "remove what was forwarded",
             self.shared.remove_within + self.shared.check_within + GRACE,
@@ -234,7 +230,10 @@ impl<S: Sink + 'static> Forwarder<S> {
             .collect();
         if let Some((seq, reason)) = refused.first() {
             let count = refused.len();
-            warn!(count, seq, reason, "predictions refused by their sink, and set aside");
+            warn!(
+                count,
+                seq, reason, "predictions refused by their sink, and set aside"
+            );
         }
         Box::pin(async move {
             let question = |reply| {
@@ -344,7 +343,10 @@ impl<S: Sink + 'static> Forwarder<S> {
             bounded(check_within, self.sink.check()).await
         } else if is_due(self.last_prune, PRUNE_EVERY) {
             self.last_prune = Some(now);
-            ctx.progress("have the sink remove what is kept no longer", within + GRACE);
+            ctx.progress(
+                "have the sink remove what is kept no longer",
+                within + GRACE,
+            );
             let at = PredictionTime::from(ctx.clock().wall()).unix_millis();
             let pruned = bounded(within, self.sink.prune(at)).await;
             pruned.map(|rows| self.shared.log.removed(rows, false))
@@ -438,3 +440,6 @@ async fn bounded<T>(
         .await
         .unwrap_or_else(|_| Err(SinkError::new(format!("no answer within {within:?}"))))
 }
+
+#[cfg(test)]
+mod tests;

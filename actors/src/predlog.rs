@@ -17,6 +17,7 @@
 
 mod batch;
 mod buffer;
+mod children;
 mod config;
 mod counts;
 mod disk;
@@ -42,6 +43,7 @@ mod store;
 mod testing;
 
 pub use batch::{BatchError, FieldProblem, LogBatch};
+pub use children::children;
 pub use config::{
     DriftSettings, ImpetusSettings, PostgresSettings, PredictionLogConfig, Retention, SinkSettings,
     SinkTarget,
@@ -62,9 +64,9 @@ pub use status::{DatabaseState, LogSnapshot, PredictionLogStatus, SetAside};
 pub(crate) use buffer::Buffer;
 pub(crate) use disk::{FileIdentity, ThreadBudget, set_aside};
 pub(crate) use error::StoreError;
-pub(crate) use row::Landed;
-pub(crate) use sink::{Delivery, Sink, SinkError};
 pub(crate) use log::{Handles, RoomTaken};
 pub(crate) use reader::Reader;
 pub(crate) use records::Records;
+pub(crate) use row::Landed;
+pub(crate) use sink::{Delivery, RefusedRow, Sink, SinkError};
 pub(crate) use store::Store;

@@ -380,22 +380,286 @@ async fn a_folder_that_cannot_be_used_is_a_state_that_passes() {
     fixture.log("a").await.expect("logged");
 }
 
-/// Garbage in the file's place stays where it is and is reported.
+/// A file that makes no sense is kept under another name, a new one is begun, and both are said.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_file_is_a_state_and_is_not_touched() {
+async fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut config = PredictionLogConfig::in_folder(folder.path());
-    config.check_every = Duration::from_millis(50);
+    let config = PredictionLogConfig::in_folder(folder.path());
     let garbage = "no database at all, ".repeat(500);
     fs::write(config.file(), &garbage).expect("written");
     let fixture = Fixture::start_in(folder, config);
-    fixture.until_unavailable("file is not a database").await;
-    assert!(fixture.log("a").await.is_err());
+    fixture.until("connected", |status| status.connected).await;
+    fixture.log("a").await.expect("logged");
+    assert_eq!(fixture.images().await, ["a"]);
+    let snapshot = fixture.log.status().snapshot();
+    let aside = snapshot.set_aside.expect("it is said");
     assert_eq!(
-        fs::read_to_string(fixture.config.file()).expect("still there"),
+        fs::read_to_string(&aside.path).expect("it is kept"),
         garbage
     );
+    assert!(
+        aside.reason.contains("file is not a database"),
+        "{}",
+        aside.reason
+    );
+    assert_eq!(snapshot.files_set_aside, 1);
     assert_eq!(fixture.actor().restarts, 0);
+}
+
+/// Damage that shows while the log is in use: what can be read of it is kept, its write-ahead log
+/// included, and the file that is begun is not the one that the old connections close.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_damaged_while_it_is_used_is_set_aside() {
+    let fixture = Fixture::connected(|config| config.check_every = Duration::from_millis(50)).await;
+    let images = names(200);
+    for answer in fixture.log_apart(&images) {
+        answer.await.expect("no panic").expect("logged");
+    }
+    {
+        let mut stranger = fixture.stranger().await;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&mut stranger)
+            .await
+            .expect("all is in the file");
+        stranger.close().await.expect("closes");
+    }
+    // Every page but the first, where the schema is.
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(fixture.config.file())
+        .expect("is there");
+    let length = file.metadata().expect("has a length").len();
+    let scribble = vec![0xAA; usize::try_from(length).expect("it is short") - 4096];
+    std::os::unix::fs::FileExt::write_all_at(&file, &scribble, 4096).expect("scribbled over");
+    let logging = async {
+        let mut index = 0;
+        while fixture.log.status().snapshot().files_set_aside == 0 {
+            // Acknowledged or not: what counts is that somebody writes.
+            let _either = fixture.log(&format!("during {index}")).await;
+            index += 1;
+        }
+    };
+    tokio::time::timeout(PATIENCE, logging)
+        .await
+        .expect("it is noticed");
+    fixture.until("connected", |status| status.connected).await;
+    let logged = async { while fixture.log("after").await.is_err() {} };
+    tokio::time::timeout(PATIENCE, logged)
+        .await
+        .expect("it is logged");
+    assert!(fixture.images().await.contains(&"after".to_owned()));
+    let Fixture {
+        folder,
+        config,
+        system,
+        ..
+    } = fixture;
+    drop(system);
+    let again = Fixture::start_in(folder, config);
+    again.until("connected", |status| status.connected).await;
+    assert!(
+        again.images().await.contains(&"after".to_owned()),
+        "it is on the disk"
+    );
+    assert_eq!(again.log.status().snapshot().files_set_aside, 0);
+}
+
+/// A disk that damages every file is not filled with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_than_a_few_damaged_files_are_kept() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = PredictionLogConfig::in_folder(folder.path());
+    config.check_every = Duration::from_millis(50);
+    for index in 0..8 {
+        let kept = folder
+            .path()
+            .join(format!("predictions.db.damaged-{index}"));
+        fs::write(kept, "damaged").expect("written");
+    }
+    fs::write(config.file(), "no database at all, ".repeat(500)).expect("written");
+    let fixture = Fixture::start_in(folder, config);
+    fixture.until_unavailable("file is not a database").await;
+    assert!(fixture.log("a").await.is_err());
+    assert!(fixture.config.file().exists());
+    for index in 0..8 {
+        let kept = fixture
+            .folder
+            .path()
+            .join(format!("predictions.db.damaged-{index}"));
+        fs::remove_file(kept).expect("removed");
+    }
+    fixture.until("connected", |status| status.connected).await;
+}
+
+/// What nobody waits for is on the disk before long, many at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_is_committed_together_within_the_interval() {
+    let fixture =
+        Fixture::connected(|config| config.flush_interval = Duration::from_millis(20)).await;
+    let images = names(100);
+    for image in &images {
+        fixture.log.record(batch(&[image])).expect("there is room");
+    }
+    fixture.log.flush(PATIENCE).await.expect("all is committed");
+    assert_eq!(fixture.images().await, images);
+    let commits = fixture.log.status().snapshot().commits;
+    assert!(commits < 50, "{commits} commits for 100 predictions");
+    // By itself as well, without anybody who asks for it.
+    fixture
+        .log
+        .record(batch(&["later"]))
+        .expect("there is room");
+    fixture
+        .until("it is committed", |status| status.predictions_logged == 101)
+        .await;
+}
+
+/// A batch that is waited for takes along what is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_goes_with_the_next_batch() {
+    let fixture = Fixture::connected(|config| config.flush_interval = 2 * PATIENCE).await;
+    fixture
+        .log
+        .record(batch(&["recorded"]))
+        .expect("there is room");
+    fixture.log("logged").await.expect("logged");
+    assert_eq!(fixture.images().await, ["logged", "recorded"]);
+    assert_eq!(fixture.log.recorded().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_survives_the_writers_panics() {
+    let fixture =
+        Fixture::connected(|config| config.flush_interval = Duration::from_millis(1)).await;
+    let images = names(300);
+    for (index, image) in images.iter().enumerate() {
+        fixture.log.record(batch(&[image])).expect("there is room");
+        if index % 100 == 50 {
+            fixture
+                .system
+                .faults()
+                .arm(&DB_WRITER.into(), Fault::Panic, 1);
+            eventually("it is replaced", || {
+                fixture.actor().restarts > index as u64 / 100
+            })
+            .await;
+        }
+    }
+    fixture.log.flush(PATIENCE).await.expect("all is committed");
+    assert_eq!(fixture.images().await, images);
+}
+
+/// While the database is locked what is recorded waits, up to a bound, and none of it is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_waits_for_the_database_and_has_a_bound() {
+    let fixture = Fixture::connected(|config| {
+        config.lock_wait = Duration::from_millis(10);
+        config.flush_interval = Duration::from_millis(1);
+        config.check_every = Duration::from_millis(50);
+        config.buffer_rows = 10;
+    })
+    .await;
+    let mut stranger = fixture.stranger().await;
+    let lock = stranger.begin_with("BEGIN IMMEDIATE").await.expect("locks");
+    let images = names(10);
+    for image in &images {
+        fixture.log.record(batch(&[image])).expect("there is room");
+    }
+    fixture.until_unavailable("locked").await;
+    let refused = fixture
+        .log
+        .record(batch(&["one too many"]))
+        .expect_err("it is full");
+    assert!(matches!(refused, LogError::Overloaded { .. }), "{refused}");
+    assert_eq!(fixture.log.status().snapshot().dropped, 1);
+    let late = fixture
+        .log
+        .flush(Duration::from_millis(20))
+        .await
+        .expect_err("it is locked");
+    assert_eq!(late.recorded, 10);
+    lock.rollback().await.expect("unlocks");
+    fixture.log.flush(PATIENCE).await.expect("all is committed");
+    assert_eq!(fixture.images().await, images);
+}
+
+/// An orderly stop loses nothing of what nobody waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_commits_what_was_recorded() {
+    let fixture = Fixture::connected(|config| config.flush_interval = 2 * PATIENCE).await;
+    let images = names(10);
+    for image in &images {
+        fixture.log.record(batch(&[image])).expect("there is room");
+    }
+    let Fixture {
+        folder,
+        config,
+        system,
+        ..
+    } = fixture;
+    let report = system.stop(PATIENCE).await;
+    assert!(report.clean, "{report:?}");
+    let again = Fixture::start_in(folder, config);
+    again.until("connected", |status| status.connected).await;
+    assert_eq!(again.images().await, images);
+}
+
+/// The log is as large and as old as it may be, and its statistics are those of what is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_no_longer_is_removed() {
+    let old = Fixture::connected(|config| config.check_every = Duration::from_millis(20)).await;
+    old.log
+        .log(batch(&["good", "bad"]), PATIENCE)
+        .await
+        .expect("logged");
+    let Fixture {
+        folder,
+        mut config,
+        system,
+        ..
+    } = old;
+    system.stop(PATIENCE).await;
+    config.retention.keep_for = Some(Duration::from_millis(1));
+    let young = Fixture::start_in(folder, config);
+    young
+        .until("they are removed", |status| status.pruned == 2)
+        .await;
+    assert_eq!(young.images().await, [""; 0]);
+    assert_eq!(young.log.stats().await.expect("stats").total, 0);
+
+    let small = Fixture::connected(|config| {
+        config.check_every = Duration::from_millis(20);
+        config.retention.keep_bytes = Some(512 << 10);
+    })
+    .await;
+    let images = names(6_000);
+    for part in images.chunks(500) {
+        let part: Vec<&str> = part.iter().map(String::as_str).collect();
+        small.log.log(batch(&part), PATIENCE).await.expect("logged");
+    }
+    small
+        .until("some are removed", |status| status.pruned > 0)
+        .await;
+    let left = async {
+        loop {
+            let status = small.log.status().snapshot();
+            let total = small.log.stats().await.expect("stats").total;
+            if status.pruned + total == 6_000 && total == status.rows {
+                return total;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let left = tokio::time::timeout(PATIENCE, left)
+        .await
+        .expect("they agree");
+    assert!(left < 6_000);
+    let newest = small
+        .log
+        .predictions(&Query::default())
+        .await
+        .expect("a page");
+    assert!(!newest.predictions.is_empty(), "the newest stay");
 }
 
 /// Rows in a file that nobody will find again are no rows: the check sees that it has gone.

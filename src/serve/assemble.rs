@@ -8,13 +8,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use impetus_actors::db_writer;
 use impetus_actors::heartbeat::{BoardSource, Heartbeat, Pulse};
 use impetus_actors::metrics::{self, MetricsConfig};
 use impetus_actors::model_loader::{LoaderShared, MODEL_LOADER, ModelControl, ModelLoader};
 use impetus_actors::orphans::Children;
 use impetus_actors::outcomes::Outcomes;
-use impetus_actors::predlog::PredictionLog;
+use impetus_actors::predlog::{self, PredictionLog};
 use impetus_actors::serving::host::{Hosts, ProcessHost, ThreadHost};
 use impetus_actors::serving::memory::{MemoryGuard, OutOfMemory};
 use impetus_actors::serving::quarantine::Quarantine;
@@ -112,14 +111,16 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         ..MetricsConfig::default()
     });
     root = root.child(settings::common(config, metrics)?);
-    let mut predlog = None;
+    let mut prediction_log = None;
     // An inference service alone has a log when what it predicts goes somewhere.
     if config.role.logs() || config.sink.kind != SinkKind::Sqlite {
         let clock = Arc::clone(&shared.clock);
-        let (child, log) = db_writer::child(settings::predlog(config), clock);
-        // Its deadlines follow from those of the database, not from the actors' in general.
-        root = root.child(settings::healing(config, child)?);
-        predlog = Some(log);
+        let (children, log) = predlog::children(settings::predlog(config), clock);
+        for child in children {
+            // Their deadlines follow from those of the database, not from the actors' in general.
+            root = root.child(settings::healing(config, child)?);
+        }
+        prediction_log = Some(log);
     }
     let mut control = None;
     if let Some(host) = host {
@@ -146,7 +147,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
             outcomes: Arc::clone(&shared.commons.outcomes),
             memory: config.role.infers().then(|| Arc::clone(&shared.memory)),
             resources,
-            predlog: predlog.as_ref().map(PredictionLog::status).cloned(),
+            predlog: prediction_log.as_ref().map(PredictionLog::status).cloned(),
             previous_run,
         },
     ));
@@ -156,7 +157,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         catalog: shared.catalog,
         outcomes: Arc::clone(&shared.commons.outcomes),
         quarantine: Arc::clone(&shared.commons.quarantine),
-        predlog,
+        predlog: prediction_log,
         control,
         traffic: Arc::new(Traffic::default()),
         disk,

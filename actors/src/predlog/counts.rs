@@ -31,7 +31,10 @@ impl From<Counts> for Stats {
             span: (first, last),
         } = counts;
         let all = models.iter().fold((0, 0), |(total, defects), group| {
-            (total + group.1.unsigned_abs(), defects + group.2.unsigned_abs())
+            (
+                total + group.1.unsigned_abs(),
+                defects + group.2.unsigned_abs(),
+            )
         });
         let all = GroupStats::new(all.0, all.1);
         let mut by_model: HashMap<&str, Vec<(LatencyBucket, u64)>> = HashMap::new();
@@ -82,4 +85,30 @@ fn largest(mut groups: Vec<(String, i64, i64)>) -> impl Iterator<Item = (String,
         (name, counts)
     };
     groups.into_iter().map(counted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_groups_are_listed_by_name_and_all_are_counted() {
+        let groups = |name: &str| {
+            let group = |size: i64| (format!("{name} {size}"), size, 0);
+            (0..1_500).map(group).collect::<Vec<_>>()
+        };
+        let stats = Stats::from(Counts {
+            models: groups("model"),
+            devices: groups("device"),
+            ..Counts::default()
+        });
+        assert_eq!((stats.models, stats.devices), (1_500, 1_500));
+        assert_eq!(
+            (stats.by_model.len(), stats.by_device.len()),
+            (1_000, 1_000)
+        );
+        assert!(stats.by_device.contains_key("device 500"));
+        assert!(!stats.by_device.contains_key("device 499"));
+        assert_eq!(stats.total, (0..1_500).sum::<u64>());
+    }
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::batch::LogBatch;
 use super::buffer::{Buffer, Pushed};
+use super::config::{PredictionLogConfig, SinkSettings};
 use super::error::{LogError, ReadError};
 use super::query::{Page, Query, Stats};
 use super::reader::Reader;
@@ -18,6 +19,7 @@ use super::records::Records;
 use super::row::Row;
 use super::status::PredictionLogStatus;
 use crate::db_writer::{DbMsg, LogRequest};
+use crate::forwarder::Shared;
 
 /// A handle to the prediction log; cheap to clone, good for the life of the server.
 #[derive(Clone, Debug)]
@@ -157,6 +159,24 @@ impl PredictionLog {
                 })
             }
         }
+    }
+
+    /// Returns what a forwarder to `sink` works with, for the log of `config`.
+    pub(crate) fn to_forward(
+        &self,
+        config: &PredictionLogConfig,
+        sink: SinkSettings,
+    ) -> Option<Shared> {
+        Some(Shared {
+            settings: sink,
+            check_every: config.check_every,
+            check_within: config.check_within,
+            remove_within: config.commit_within,
+            log: Arc::clone(&self.status),
+            status: Arc::clone(self.status.sink()?),
+            reader: Arc::clone(&self.reader),
+            writer: self.writer.clone(),
+        })
     }
 
     /// Returns how many batches wait for their commit, the ones it is tried with included.

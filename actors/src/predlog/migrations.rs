@@ -56,23 +56,36 @@ pub(crate) async fn is_pending(connection: &mut SqliteConnection) -> Result<bool
 
 /// Brings the schema up to date, and the rows with it.
 pub(crate) async fn run(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let step = |(version, name, sql): (i64, &'static str, &'static str)| {
-        Migration::new(
-            version,
-            name.into(),
-            MigrationType::Simple,
-            sql.into_sql_str(),
-            false,
-        )
-    };
-    let migrator = Migrator::with_migrations(STEPS.map(step).into());
-    migrator
-        .run(&mut *connection)
-        .await
-        .map_err(|error| StoreError::lost(format!("migrating: {error}")))?;
+    apply(connection, &STEPS).await?;
     count_rows_of_before(connection)
         .await
         .map_err(|error| StoreError::database("counting the rows of before", &error))
+}
+
+async fn apply(
+    connection: &mut SqliteConnection,
+    steps: &[(i64, &'static str, &'static str)],
+) -> Result<(), StoreError> {
+    let step = |(version, name, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(
+            *version,
+            (*name).into(),
+            MigrationType::Simple,
+            (*sql).into_sql_str(),
+            false,
+        )
+    };
+    let migrator = Migrator::with_migrations(steps.iter().map(step).collect());
+    migrator
+        .run(&mut *connection)
+        .await
+        .map_err(|error| StoreError::lost(format!("migrating: {error}")))
+}
+
+/// Makes a database as the first version did.
+#[cfg(test)]
+pub(crate) async fn run_first(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    apply(connection, &STEPS[..1]).await
 }
 
 async fn count_rows_of_before(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {

@@ -4,13 +4,14 @@
 //! session of its HTTP worker on the spot, and answers. No queue, no health, no log, no other
 //! process; a crash of the model is a crash of the server. `load` is the least program that can
 //! answer anything: library, session, one run. `repeat` is what the model alone allows: sessions that
-//! run batch after batch, without HTTP.
+//! run batch after batch, without HTTP. `log` is the obvious logging service.
 //!
 //! All open the session as Impetus's workers do, the JSON reader is the very file that the server
 //! uses, and the answer has the same fields, so that nothing but the machinery differs.
 
 mod answer;
 mod error;
+mod log;
 mod model;
 #[path = "../../src/http/predict/numbers.rs"]
 mod numbers;
@@ -43,6 +44,8 @@ enum Command {
     Repeat(RepeatArgs),
     /// Loads the model, runs it once, says `ready` on standard output and ends.
     Load(ModelArgs),
+    /// Serves `POST /log`.
+    Log(LogArgs),
     /// Keeps one core busy.
     Spin {
         /// For how long; a benchmark that dies leaves nothing spinning for ever.
@@ -61,6 +64,19 @@ struct ServeArgs {
     workers: usize,
     #[command(flatten)]
     model: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// The port on the loopback.
+    #[arg(long)]
+    port: u16,
+    /// HTTP workers.
+    #[arg(long)]
+    workers: usize,
+    /// Where the database is made.
+    #[arg(long)]
+    folder: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +109,7 @@ fn main() -> anyhow::Result<()> {
         Command::Serve(args) => serve::serve(args),
         Command::Repeat(args) => repeat::repeat(&args),
         Command::Load(args) => load(&args),
+        Command::Log(args) => log::serve(args.port, args.workers, &args.folder),
         Command::Spin { seconds } => {
             let end = Instant::now() + Duration::from_secs(seconds);
             while Instant::now() < end {

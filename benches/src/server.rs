@@ -189,6 +189,39 @@ impl Places {
         Ok(server)
     }
 
+    /// Starts the bare logging service with one HTTP worker for each of Impetus's.
+    pub(crate) fn start_bare_log(&self) -> anyhow::Result<Server> {
+        let [port, _] = free_ports()?;
+        let folder = tempfile::tempdir()?;
+        let child = Command::new(&self.bare)
+            .arg("log")
+            .args(["--port", &port.to_string()])
+            .args(["--workers", &crate::process::cores().to_string()])
+            .arg("--folder")
+            .arg(folder.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let server = Server {
+            child,
+            port,
+            health_port: 0,
+            _folder: folder,
+        };
+        server.wait_for(port, "/ready")?;
+        Ok(server)
+    }
+
+    /// Starts Impetus as a logging service alone and waits until it is ready.
+    pub(crate) fn start_log(&self, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
+        let mut all = vec![("role", "\"logging\""), ("health.require_model", "false")];
+        all.extend_from_slice(settings);
+        let server = self.spawn_impetus(&all)?;
+        server.wait_for(server.port, "/ready")?;
+        Ok(server)
+    }
+
     /// Starts the bare server with one HTTP worker for each of Impetus's.
     pub(crate) fn start_bare(&self) -> anyhow::Result<Server> {
         let [port, _] = free_ports()?;

@@ -4,6 +4,7 @@ mod actor;
 mod hang;
 mod health;
 mod isolation;
+mod log;
 mod memory;
 mod numbers;
 mod predict;
@@ -40,6 +41,8 @@ pub(crate) enum Suite {
     Numbers,
     /// Latency and size of a scrape with 50 models and 200 workers.
     Scrape,
+    /// Durable rows a second, against the bare logging service, and what logging costs `/predict`.
+    Log,
     /// Latency of the liveness probe: idle, saturated, under faults, throttled.
     Health,
 }
@@ -59,6 +62,7 @@ impl Suite {
             Self::Memory => "memory: of the server process",
             Self::Numbers => "numbers: of JSON, into a tensor",
             Self::Scrape => "scrape: of 50 models and 200 workers",
+            Self::Log => "log: durable predictions",
             Self::Health => "health: latency of the liveness probe",
         }
     }
@@ -75,6 +79,7 @@ impl Suite {
             Self::Memory => memory::run(places),
             Self::Numbers => numbers::run(places),
             Self::Scrape => scrape::run(places),
+            Self::Log => log::run(places),
             Self::Health => health::run(places),
         }
     }

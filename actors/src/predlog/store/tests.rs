@@ -505,6 +505,7 @@ async fn an_older_database_is_brought_up_to_date() {
     migrations::run_first(&mut old)
         .await
         .expect("the first version");
+    let mut transaction = old.begin().await.expect("begins");
     for index in 0..5_000 {
         let made = prediction(&format!("image {index}"), NOON, index % 5 == 0);
         sqlx::query(
@@ -515,10 +516,11 @@ async fn an_older_database_is_brought_up_to_date() {
         .bind(1_735_732_800_000_i64)
         .bind(index % 5 == 0)
         .bind(made.to_string())
-        .execute(&mut old)
+        .execute(&mut *transaction)
         .await
         .expect("logged");
     }
+    transaction.commit().await.expect("commits");
     old.close().await.expect("closes");
     let mut store = open(&config).await.expect("opens");
     assert!(store.is_old());

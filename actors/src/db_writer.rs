@@ -122,9 +122,13 @@ struct Shared {
 /// assert!(!log.status().snapshot().connected, "nothing has been started");
 /// ```
 pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, PredictionLog) {
-    let status = Arc::new(PredictionLogStatus::new(clock, config.sink.as_ref()));
-    let reader = Arc::new(Reader::new(&config));
     let buffer = Arc::new(Buffer::new(config.buffer_rows));
+    let status = Arc::new(PredictionLogStatus::new(
+        clock,
+        Arc::clone(&buffer),
+        config.sink.as_ref(),
+    ));
+    let reader = Arc::new(Reader::new(&config));
     let records = match config.sink.as_ref().map(|sink| &sink.target) {
         Some(SinkTarget::Impetus(other)) => Records::Elsewhere(Arc::clone(&other.url)),
         Some(SinkTarget::Postgres(_)) | None => Records::File(Arc::clone(&reader)),

@@ -62,8 +62,12 @@ pub(super) enum Present {
     Always,
     /// Those that serve models: role `both` or `inference`.
     Inference,
-    /// Those that log predictions: role `both` or `logging`.
+    /// Those with a prediction log: role `both` or `logging`, or `inference` with a sink.
     Logging,
+    /// The logging service: role `both` or `logging`.
+    LoggingService,
+    /// Those whose predictions go to a sink.
+    Sink,
 }
 
 /// Metrics that belong together.

@@ -69,7 +69,11 @@ fn present(present: Present) -> &'static str {
     match present {
         Present::Always => "always",
         Present::Inference => "where models are served (role `both` or `inference`)",
-        Present::Logging => "where predictions are logged (role `both` or `logging`)",
+        Present::Logging => {
+            "where there is a prediction log (role `both` or `logging`, or `inference` with a sink)"
+        }
+        Present::LoggingService => "in the logging service (role `both` or `logging`)",
+        Present::Sink => "where predictions go to a sink (`sink.kind`)",
     }
 }
 

@@ -101,8 +101,8 @@ pub struct MemoryFacts {
     pub available: bool,
 }
 
-/// What is known of the database.
-#[derive(Debug, Clone)]
+/// What is known of the database in which predictions land, and of their sink.
+#[derive(Debug, Clone, Default)]
 pub struct DatabaseFacts {
     /// Whether its schema stands.
     pub initialized: bool,
@@ -110,6 +110,31 @@ pub struct DatabaseFacts {
     pub connected: bool,
     /// Why not.
     pub reason: Option<String>,
+    /// Where predictions go from there, if they go anywhere.
+    pub sink: Option<SinkFacts>,
+    /// Predictions in the file: all of them, or those that wait for their sink.
+    pub rows: u64,
+    /// How long the oldest of them has been there.
+    pub oldest: Option<Duration>,
+    /// Predictions that wait in memory to be committed.
+    pub recorded: usize,
+    /// Room on the disk, in bytes.
+    pub free_bytes: Option<u64>,
+    /// Where the damaged file is kept that was replaced by a new one.
+    pub set_aside: Option<String>,
+}
+
+/// What is known of the sink of predictions.
+#[derive(Debug, Clone)]
+pub struct SinkFacts {
+    /// `postgres` or `impetus`.
+    pub kind: &'static str,
+    /// Whether it answered when it was last asked.
+    pub connected: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Whether as much waits for it as may, so that predictions are refused.
+    pub backlog_full: bool,
 }
 
 /// What the status shows beside the facts that are judged.

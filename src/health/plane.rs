@@ -11,7 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 use impetus_actors::heartbeat::{BoardSource, Pulse};
 use impetus_actors::metrics::Resources;
 use impetus_actors::outcomes::Outcomes;
-use impetus_actors::predlog::{DatabaseState, PredictionLogStatus};
+use impetus_actors::predlog::{
+    DatabaseState, PredictionLogStatus, PredictionTime, SinkState,
+};
 use impetus_actors::serving::Catalog;
 use impetus_actors::serving::memory::MemoryGuard;
 use impetus_actors::sliding::{ErrorRateGate, Tally};
@@ -21,7 +23,9 @@ use tracing::{info, warn};
 
 use super::body::{self, Frame, HealthBody, LiveBody, ReadyBody, StartupBody, StatusBody};
 use super::events::{self, EventsBody, EventsWanted, UnknownActor};
-use super::facts::{Beat, DatabaseFacts, Exhibits, Facts, GivenUp, MemoryFacts, ModelFacts};
+use super::facts::{
+    Beat, DatabaseFacts, Exhibits, Facts, GivenUp, MemoryFacts, ModelFacts, SinkFacts,
+};
 use super::fold::{self, Check, Readiness, Rules};
 use super::score::Grade;
 use super::{EdgeStamps, Lifecycle, OperatorDrain};
@@ -264,7 +268,13 @@ impl HealthPlane {
     /// Returns what is known of the database; `None` where this process does not keep one.
     #[must_use]
     pub fn database(&self) -> Option<DatabaseFacts> {
-        let status = self.sources.predlog.as_ref()?.snapshot();
+        let log = self.sources.predlog.as_ref()?;
+        let status = log.snapshot();
+        let age = |since: PredictionTime| {
+            let now = PredictionTime::from(self.wall()).unix_millis();
+            let millis = now.saturating_sub(since.unix_millis());
+            Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+        };
         Some(DatabaseFacts {
             initialized: status.db_initialized,
             connected: status.connected,
@@ -273,6 +283,20 @@ impl HealthPlane {
                 DatabaseState::Starting => Some("it has not been opened yet".to_owned()),
                 DatabaseState::Unavailable { reason, .. } => Some(reason.to_string()),
             },
+            sink: status.sink.map(|sink| SinkFacts {
+                kind: sink.kind,
+                connected: *sink.state == SinkState::Connected,
+                reason: match &*sink.state {
+                    SinkState::Starting => Some("it has not been asked yet".to_owned()),
+                    state => state.reason().map(ToString::to_string),
+                },
+                backlog_full: log.backlog_is_full(),
+            }),
+            rows: status.rows,
+            oldest: status.oldest.map(age),
+            recorded: status.recorded,
+            free_bytes: status.free_bytes,
+            set_aside: status.set_aside.map(|aside| aside.path.clone()),
         })
     }
 

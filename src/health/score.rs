@@ -7,7 +7,7 @@
 //! | heartbeat | last beat within 3 intervals | evenly to 50 at the stale limit (15 s) | from it on |
 //! | models | every one is ready | 70 when one is degraded, an optional one is not ready, a version beside the one that serves has failed, or the model folder cannot be read; 60 while one that has to be usable loads for the first time | one that has to be usable is not: a required one, or all of several of which none is required |
 //! | runtime | an engine process has loaded it | 60 while none has, during the first load | every model failed before it was loaded |
-//! | database | answers | 60 when it does not | never: predictions wait for it |
+//! | database | it and the sink of predictions answer | 70 when a damaged file was replaced by a new one, 60 when one of the two does not answer | never: predictions wait for it |
 //! | registry | not configured | | never |
 //! | edge | every HTTP worker turned within 5 s | 70 when one has not | all have stood still for the limit (30 s) |
 //!
@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::facts::Facts;
+use super::facts::{DatabaseFacts, Facts};
 use super::fold::Rules;
 
 /// An HTTP worker that has not turned for this long is named in the status.
@@ -222,12 +222,49 @@ fn runtime(facts: &Facts) -> (u8, Value) {
 fn database(facts: &Facts) -> (u8, Value) {
     match &facts.database {
         None => (100, json!({"state": "not_used_here"})),
-        Some(database) if database.connected => (100, json!({"state": "connected"})),
         Some(database) => {
-            let reason = database.reason.as_deref().unwrap_or("not asked yet");
-            (60, json!({"state": "unavailable", "reason": reason}))
+            let (score, state, reason) = judge_database(database);
+            let mut detail = json!({
+                "state": state,
+                "rows": database.rows,
+                "recorded": database.recorded,
+                "oldest_seconds": database.oldest.map(|age| round(age.as_secs_f64())),
+                "free_bytes": database.free_bytes,
+            });
+            if let Some(reason) = reason {
+                detail["reason"] = json!(reason);
+            }
+            if let Some(kept_as) = &database.set_aside {
+                detail["set_aside"] = json!(kept_as);
+            }
+            if let Some(sink) = &database.sink {
+                detail["sink"] = json!({
+                    "kind": sink.kind,
+                    "connected": sink.connected,
+                    "backlog_full": sink.backlog_full,
+                });
+            }
+            (score, detail)
         }
     }
+}
+
+/// Returns score, state and reason.
+fn judge_database(database: &DatabaseFacts) -> (u8, &'static str, Option<String>) {
+    if !database.connected {
+        let reason = database.reason.as_deref().unwrap_or("not asked yet");
+        return (60, "unavailable", Some(reason.to_owned()));
+    }
+    let away = database.sink.as_ref().filter(|sink| !sink.connected);
+    if let Some(sink) = away {
+        let reason = sink.reason.as_deref().unwrap_or("not asked yet");
+        return (60, "sink_unavailable", Some(reason.to_owned()));
+    }
+    let damaged = database.set_aside.as_ref();
+    damaged.map_or((100, "connected", None), |kept_as| {
+        let reason = format!("the file was damaged; it is kept as {kept_as}, and a new one was begun");
+        (70, "connected", Some(reason))
+    })
 }
 
 fn edge(facts: &Facts, rules: &Rules) -> (u8, Value) {

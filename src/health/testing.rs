@@ -79,6 +79,7 @@ pub(super) fn at_the_start(uptime: Duration) -> Facts {
             initialized: false,
             connected: false,
             reason: Some("it has not been opened yet".to_owned()),
+            ..DatabaseFacts::default()
         }),
         ..healthy_facts()
     }
@@ -164,5 +165,6 @@ pub(super) fn database() -> DatabaseFacts {
         initialized: true,
         connected: true,
         reason: None,
+        ..DatabaseFacts::default()
     }
 }

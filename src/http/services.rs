@@ -193,7 +193,9 @@ fn logging(state: &AppState, body: &mut ServiceReady, reasons: &mut Vec<String>)
                 database.reason.unwrap_or_default()
             ))
         } else {
-            None
+            let away = database.sink.filter(|sink| !sink.connected)?;
+            let reason = away.reason.unwrap_or_default();
+            Some(format!("sink of predictions ({}) unavailable: {reason}", away.kind))
         }
     });
     if let Some(against) = against {

@@ -16,6 +16,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use impetus_supervision::{Clock, Timestamp};
 use serde::Serialize;
 
+use super::buffer::Buffer;
 use super::config::SinkSettings;
 use super::prediction_time::PredictionTime;
 use super::sink_status::{SinkSnapshot, SinkStatus};
@@ -26,6 +27,7 @@ use crate::sliding::{SlidingCounts, Tally};
 /// The published figures; read without waiting.
 pub struct PredictionLogStatus {
     clock: Arc<dyn Clock>,
+    buffer: Arc<Buffer>,
     sink: Option<Arc<SinkStatus>>,
     max_backlog: Option<u64>,
     file_generation: AtomicU64,
@@ -98,6 +100,8 @@ pub struct LogSnapshot {
     pub commits: u64,
     /// Bytes that the database and its write-ahead log took when they were last looked at.
     pub size_bytes: Option<u64>,
+    /// Predictions that nobody waits for, and that are not yet in the file.
+    pub recorded: usize,
     /// What is known of the sink, if there is one.
     pub sink: Option<SinkSnapshot>,
     /// Room on the disk when it was last looked at; nothing where the file system does not count.
@@ -140,9 +144,14 @@ pub struct SetAside {
 impl PredictionLogStatus {
     const NO_LIMIT: u64 = u64::MAX;
 
-    pub(crate) fn new(clock: Arc<dyn Clock>, sink: Option<&SinkSettings>) -> Self {
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        buffer: Arc<Buffer>,
+        sink: Option<&SinkSettings>,
+    ) -> Self {
         Self {
             clock,
+            buffer,
             sink: sink.map(|sink| Arc::new(SinkStatus::new(&sink.target))),
             max_backlog: sink.map(|sink| sink.max_backlog),
             file_generation: AtomicU64::new(0),
@@ -186,6 +195,7 @@ impl PredictionLogStatus {
             refused: self.refused.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
             size_bytes: Some(self.size_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0),
+            recorded: self.buffer.rows(),
             sink: self.sink.as_ref().map(|sink| sink.snapshot()),
             free_bytes: Some(self.free_bytes.load(Ordering::Relaxed))
                 .filter(|bytes| *bytes != Self::NO_LIMIT),
@@ -231,7 +241,7 @@ impl PredictionLogStatus {
     }
 
     /// Returns whether as much waits in the file for its sink as may.
-    pub(crate) fn backlog_is_full(&self) -> bool {
+    pub fn backlog_is_full(&self) -> bool {
         self.max_backlog
             .is_some_and(|most| self.used_bytes() > most)
     }

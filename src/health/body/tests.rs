@@ -88,6 +88,7 @@ fn unhealthy_facts() -> Facts {
             initialized: true,
             connected: false,
             reason: Some("database is locked".to_owned()),
+            ..DatabaseFacts::default()
         }),
         ..healthy_facts()
     }

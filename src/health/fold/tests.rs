@@ -179,6 +179,7 @@ fn liveness_asks_for_nothing_but_the_process_itself() {
             initialized: false,
             connected: false,
             reason: None,
+            ..DatabaseFacts::default()
         }),
         ..healthy_facts()
     };
@@ -308,6 +309,7 @@ fn readiness_depends_on_no_database_and_memory_nobody_has_read_is_there() {
             initialized: false,
             connected: false,
             reason: Some("locked".to_owned()),
+            ..DatabaseFacts::default()
         }),
         memory: None,
         cpu_percent: None,

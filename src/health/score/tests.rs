@@ -216,6 +216,7 @@ fn a_database_that_is_gone_is_degraded_and_never_worse() {
             initialized: true,
             connected: false,
             reason: Some("database is locked".to_owned()),
+            ..DatabaseFacts::default()
         }),
         ..healthy_facts()
     };

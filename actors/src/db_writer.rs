@@ -22,20 +22,22 @@
 //! that has been fenced off commits nothing: the [fence](impetus_supervision::Fence) is asked by
 //! SQLite itself, within the commit.
 
+mod removal;
+mod upkeep;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use impetus_supervision::{
     Actor, ActorError, ActorRef, ChildSpec, Clock, Context, Message, Reply, Shutdown, StatusReport,
-    Timestamp,
 };
 use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
+use tracing::warn;
 
 use crate::predlog::{
     Buffer, DatabaseState, FileIdentity, Handles, LogError, PredictionLog, PredictionLogConfig,
     PredictionLogStatus, PredictionTime, Reader, Records, RoomTaken, Row, SinkTarget, Store,
-    StoreError, ThreadBudget, retention, set_aside,
+    StoreError, ThreadBudget,
 };
 
 /// Name of the actor.
@@ -165,9 +167,6 @@ pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, 
     (spec, log)
 }
 
-/// Why a database of an older version cannot be written yet.
-const MIGRATING: &str = "it is being brought up to date from an older version";
-
 /// What a declared deadline leaves beyond the deadline of the database's own work, so that a slow
 /// disk is seen here, as a state, before the supervisor sees it as a hang.
 const GRACE: Duration = Duration::from_secs(1);
@@ -228,82 +227,6 @@ impl DbWriter {
             handed_over: None,
             last_write: Duration::ZERO,
         }
-    }
-
-    /// Opens the database or checks it, and publishes what came of it.
-    async fn look_after(&mut self, ctx: &mut Context<Self>) {
-        let outcome = if self.store.is_some() {
-            self.check(ctx).await
-        } else {
-            self.open(ctx).await
-        };
-        match outcome {
-            Ok(()) => self.recovered(ctx),
-            Err(error) => self.failed(&error, ctx).await,
-        }
-    }
-
-    async fn open(&mut self, ctx: &mut Context<Self>) -> Result<(), StoreError> {
-        let config = &self.shared.config;
-        ctx.progress("open the database", config.open_within + GRACE);
-        let fence = ctx.fence();
-        let may_commit = Box::new(move || fence.is_current());
-        let opening = Store::open(config, &self.threads, may_commit);
-        let opened = bounded("opening", config.open_within, opening).await;
-        let is_in_doubt = matches!(&opened, Err(error) if !error.connection_is_sound);
-        if is_in_doubt && ctx.fence().is_current() {
-            ctx.progress(
-                "close the readers' connections",
-                config.check_within + GRACE,
-            );
-            self.shared.reader.renew(config, config.check_within).await;
-        }
-        let mut store = opened?;
-        if store.is_old() {
-            let within = config.migrate_within;
-            info!(file = %config.file().display(), "bringing an older prediction log up to date");
-            ctx.progress("bring the database up to date", within + GRACE);
-            if ctx.fence().is_current() {
-                self.publish_unavailable(MIGRATING, ctx);
-            }
-            bounded("migrating", within, store.migrate()).await?;
-        }
-        let file = store.identity();
-        self.store = Some(store);
-        self.last_write = ctx.clock().now();
-        if ctx.fence().is_current() {
-            if self.shared.was_another(file) {
-                self.shared.status.file_replaced();
-            }
-            self.shared.reader.reopen(config);
-        }
-        Ok(())
-    }
-
-    async fn check(&mut self, ctx: &mut Context<Self>) -> Result<(), StoreError> {
-        let config = &self.shared.config;
-        ctx.progress("check the database", config.check_within + GRACE);
-        let Some(store) = &mut self.store else {
-            return Ok(());
-        };
-        let now = ctx.clock().now();
-        let write_is_due =
-            self.failures > 0 || now.saturating_sub(self.last_write) >= config.write_probe_after;
-        let checking = async {
-            store.check().await?;
-            if write_is_due {
-                store.probe_write().await
-            } else {
-                Ok(())
-            }
-        };
-        bounded("checking", config.check_within, checking).await?;
-        let extent = bounded("measuring", config.check_within, store.extent()).await?;
-        self.shared.status.extends(extent, store.free_bytes());
-        if write_is_due {
-            self.last_write = now;
-        }
-        Ok(())
     }
 
     /// Commits `first` and all that waits behind it in one transaction, and what waits in the buffer.
@@ -409,92 +332,6 @@ impl DbWriter {
         group
     }
 
-    /// Removes what a sink has. Until that is done the sink gets the same rows again, and has them.
-    async fn hand_over(
-        &mut self,
-        request: HandOver,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), ActorError> {
-        let Some(store) = self.store.as_mut().filter(|_| self.failures == 0) else {
-            request.reply.send(Err(self.unavailable()));
-            return Ok(());
-        };
-        if request.file != self.shared.status.file_generation() {
-            // The rows of those numbers are others now.
-            request.reply.send(Err(LogError::Interrupted));
-            return Ok(());
-        }
-        ctx.fence().check().map_err(ActorError::failed)?;
-        let within = self.shared.config.commit_within;
-        ctx.progress("remove what was forwarded", within + GRACE);
-        let at = PredictionTime::from(ctx.clock().wall()).unix_millis();
-        let removing = store.hand_over(request.through, &request.refused, at);
-        match bounded("removing", within, removing).await {
-            Ok(removed) => {
-                self.last_write = ctx.clock().now();
-                let refused = request.refused.len() as u64;
-                self.shared
-                    .status
-                    .forwarded(removed.rows.saturating_sub(refused), refused);
-                request.reply.send(Ok(()));
-            }
-            Err(error) => {
-                ctx.fence().check().map_err(ActorError::failed)?;
-                self.failed(&error, ctx).await;
-                request.reply.send(Err(self.unavailable()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes a piece of what is kept no longer, and comes back while there is more.
-    async fn prune(&mut self, ctx: &mut Context<Self>) -> Result<(), ActorError> {
-        self.prune_is_due = false;
-        let Some(store) = self.store.as_mut().filter(|_| self.failures == 0) else {
-            return Ok(());
-        };
-        let config = &self.shared.config;
-        let now = PredictionTime::from(ctx.clock().wall()).unix_millis();
-        let used = self.shared.status.used_bytes();
-        let Some(removal) = retention::due(config, used, now) else {
-            return Ok(());
-        };
-        ctx.fence().check().map_err(ActorError::failed)?;
-        let within = config.commit_within;
-        ctx.progress("remove what is kept no longer", within + GRACE);
-        let removing = async {
-            let removed = store.remove(removal).await?;
-            if let Some(drift) = &config.drift {
-                store.forget_drift(drift.oldest_slot(now)).await?;
-            }
-            let extent = store.extent().await?;
-            Ok((removed, extent))
-        };
-        match bounded("removing", within, removing).await {
-            Ok((removed, extent)) => {
-                self.shared.status.extends(extent, store.free_bytes());
-                self.shared
-                    .status
-                    .removed(removed.rows, config.sink.is_some());
-                if removed.rows >= u64::from(removal.limit) {
-                    self.prune_soon(ctx);
-                }
-            }
-            Err(error) => {
-                ctx.fence().check().map_err(ActorError::failed)?;
-                self.failed(&error, ctx).await;
-            }
-        }
-        Ok(())
-    }
-
-    fn prune_soon(&mut self, ctx: &Context<Self>) {
-        // Behind the batches that wait: a removal may wait, and comes again with the next tick.
-        if !self.prune_is_due && ctx.myself().try_send(DbMsg::Prune).is_ok() {
-            self.prune_is_due = true;
-        }
-    }
-
     fn refuse(&self, group: Vec<LogRequest>) {
         group.iter().for_each(|_| self.shared.status.refused());
         self.answer_unavailable(group);
@@ -516,105 +353,6 @@ impl DbWriter {
             reason,
             retry_after: self.pause(),
         }
-    }
-
-    fn recovered(&mut self, ctx: &Context<Self>) {
-        self.failures = 0;
-        self.see_to_buffer(ctx);
-        let status = &self.shared.status;
-        if let Some(store) = self.store.as_ref().filter(|_| ctx.fence().is_current()) {
-            status.takes_room(store.size_bytes());
-        }
-        if *status.database() != DatabaseState::Connected && ctx.fence().is_current() {
-            info!(file = %self.shared.config.file().display(), "prediction log connected");
-            status.publish(DatabaseState::Connected);
-        }
-    }
-
-    async fn failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
-        self.failures = self.failures.saturating_add(1);
-        if error.file_is_damaged && ctx.fence().is_current() {
-            self.set_aside(error, ctx).await;
-        }
-        if !error.connection_is_sound {
-            self.store = None;
-        }
-        if !self.retry_is_due {
-            self.retry_is_due = true;
-            ctx.send_after(self.pause(), DbMsg::Check);
-        }
-        if ctx.fence().is_current() {
-            self.publish_unavailable(&error.reason, ctx);
-        }
-    }
-
-    /// Publishes why the database cannot be written, with the time since when.
-    fn publish_unavailable(&self, reason: &str, ctx: &Context<Self>) {
-        let status = &self.shared.status;
-        let before = match &*status.database() {
-            DatabaseState::Unavailable { reason, since } => Some((Arc::clone(reason), *since)),
-            DatabaseState::Starting | DatabaseState::Connected => None,
-        };
-        if before
-            .as_ref()
-            .is_none_or(|(before, _)| **before != *reason)
-        {
-            warn!(
-                reason,
-                failures = self.failures,
-                "prediction log unavailable"
-            );
-        }
-        let since = before.map_or_else(|| Timestamp::from(ctx.clock().wall()), |(_, since)| since);
-        status.publish(DatabaseState::Unavailable {
-            reason: reason.into(),
-            since,
-        });
-    }
-
-    /// Sets a damaged file aside, so that the next attempt begins a new one.
-    ///
-    /// Every connection to it is closed first: the last one that closes removes the write-ahead log
-    /// by its name, which would be that of the new file's.
-    async fn set_aside(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
-        let config = &self.shared.config;
-        let within = config.check_within;
-        ctx.progress("set a damaged database aside", 4 * within + GRACE);
-        if let Some(store) = self.store.take() {
-            let closing = bounded("closing", within, store.close()).await;
-            debug!(?closing, "closed a damaged database");
-        }
-        self.shared.reader.renew(config, within).await;
-        let file = config.file();
-        let at = PredictionTime::from(ctx.clock().wall());
-        let threads = self.threads.clone();
-        let moving = async {
-            threads.all_back().await;
-            let moved = move || set_aside(&file, &at.file_stamp());
-            threads.run("setting it aside", moved).await
-        };
-        match bounded("setting it aside", within, moving).await {
-            Ok(kept_as) => {
-                let kept_as = kept_as.display();
-                error!(reason = %error.reason, %kept_as, "prediction log damaged: set aside, and a new one begun");
-                self.shared.status.file_replaced();
-                self.shared
-                    .status
-                    .set_aside(&kept_as.to_string(), &error.reason);
-            }
-            Err(problem) => warn!(%problem, "damaged prediction log not set aside"),
-        }
-    }
-
-    /// Returns the pause before the next attempt: doubled with each failure, up to the pace of the
-    /// regular check.
-    fn pause(&self) -> Duration {
-        let config = &self.shared.config;
-        let doublings = self.failures.saturating_sub(1).min(16);
-        config
-            .retry_after
-            .saturating_mul(1 << doublings)
-            .min(config.check_every)
     }
 }
 

@@ -154,6 +154,7 @@ async fn open(file: &Path) -> Result<SqliteConnection, sqlx::Error> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("temp_store", "memory")
+        .pragma("cache_size", "-32768")
         .disable_statement_logging()
         .connect()
         .await?;

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use impetus_actors::db_writer;
 use impetus_actors::metrics::Resources;
 use impetus_actors::outcomes::Outcomes;
-use impetus_actors::predlog::PredictionLogConfig;
+use impetus_actors::predlog::{
+    self, ImpetusSettings, PredictionLogConfig, SinkSettings, SinkTarget,
+};
 use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description::{Description, Isolation};
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
@@ -141,10 +142,22 @@ fn state(
     catalog: Arc<Catalog>,
     board: impetus_actors::heartbeat::BoardSource,
 ) -> AppState {
-    let (_, log) = db_writer::child(
-        PredictionLogConfig::in_folder("/nowhere"),
-        Arc::clone(clock),
-    );
+    let mut config = PredictionLogConfig::in_folder("/nowhere");
+    config.sink = Some(SinkSettings {
+        target: SinkTarget::Impetus(ImpetusSettings {
+            url: "http://127.0.0.1:1".into(),
+            ca_file: None,
+            batch: 32,
+            batch_timeout: Duration::from_secs(10),
+        }),
+        within: Duration::from_secs(30),
+        retries: 3,
+        retry_after: Duration::from_secs(1),
+        cool_down: Duration::from_secs(5),
+        max_backlog: 1 << 30,
+        max_age: None,
+    });
+    let (_, log) = predlog::children(config, Arc::clone(clock));
     let rule = ErrorRateRule::try_new(10, 0.5, 0.25, Duration::ZERO).unwrap();
     let settings = PlaneSettings {
         rules: rules(),

@@ -11,9 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use impetus_actors::heartbeat::{BoardSource, Pulse};
 use impetus_actors::metrics::Resources;
 use impetus_actors::outcomes::Outcomes;
-use impetus_actors::predlog::{
-    DatabaseState, PredictionLogStatus, PredictionTime, SinkState,
-};
+use impetus_actors::predlog::{DatabaseState, PredictionLogStatus, PredictionTime, SinkState};
 use impetus_actors::serving::Catalog;
 use impetus_actors::serving::memory::MemoryGuard;
 use impetus_actors::sliding::{ErrorRateGate, Tally};

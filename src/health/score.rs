@@ -262,7 +262,8 @@ fn judge_database(database: &DatabaseFacts) -> (u8, &'static str, Option<String>
     }
     let damaged = database.set_aside.as_ref();
     damaged.map_or((100, "connected", None), |kept_as| {
-        let reason = format!("the file was damaged; it is kept as {kept_as}, and a new one was begun");
+        let reason =
+            format!("the file was damaged; it is kept as {kept_as}, and a new one was begun");
         (70, "connected", Some(reason))
     })
 }

@@ -195,7 +195,10 @@ fn logging(state: &AppState, body: &mut ServiceReady, reasons: &mut Vec<String>)
         } else {
             let away = database.sink.filter(|sink| !sink.connected)?;
             let reason = away.reason.unwrap_or_default();
-            Some(format!("sink of predictions ({}) unavailable: {reason}", away.kind))
+            Some(format!(
+                "sink of predictions ({}) unavailable: {reason}",
+                away.kind
+            ))
         }
     });
     if let Some(against) = against {

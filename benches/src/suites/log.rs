@@ -180,16 +180,23 @@ fn client(
     Ok(latencies)
 }
 
-/// A request whose images can be renamed.
+/// A request whose images can be renamed, and their times with them.
 struct Request {
     bytes: Vec<u8>,
     /// Where the names of the images are.
-    places: Vec<usize>,
+    names: Vec<usize>,
+    /// Where the times are.
+    times: Vec<usize>,
 }
 
 impl Request {
     /// Digits of a name.
     const DIGITS: usize = 12;
+    /// What stands for a time, up to its milliseconds, before there is one.
+    const TIME: &str = "2025-06-01T##:##:##.###";
+    /// The time that passes from one row to the next, in microseconds: predictions are logged soon
+    /// after they were made, and at about the pace that is hoped for.
+    const BETWEEN_ROWS: u64 = 40;
 
     fn new(client: usize) -> Self {
         let classes = ["good", "scratch", "dent", "crack", "stain", "hole"];
@@ -198,15 +205,12 @@ impl Request {
             .map(|index| {
                 let class = classes[index % classes.len()];
                 format!(
-                    "{{\"image_id\":\"{mark}\",\"timestamp\":\"2025-06-0{}T12:{:02}:{:02}.{:03}Z\",\
+                    "{{\"image_id\":\"{mark}\",\"timestamp\":\"{}Z\",\
                      \"model_version\":\"3\",\"model_name\":\"surface\",\"inference_time_ms\":{}.25,\
                      \"detections\":[{{\"class\":\"{class}\",\"confidence\":0.{},\"bbox\":[4,8,20,24],\
                      \"uncertain\":false}}],\"defect_detected\":{},\
                      \"confidence_scores\":{{\"{class}\":0.9}},\"processing_notes\":\"\"}}",
-                    client % 9 + 1,
-                    client % 60,
-                    index,
-                    client,
+                    Self::TIME,
                     index % 7 + 2,
                     50 + index,
                     class != "good"
@@ -219,19 +223,34 @@ impl Request {
             predictions.join(",")
         );
         let bytes = http::post("/log", &body);
-        let places = bytes
-            .windows(Self::DIGITS)
-            .enumerate()
-            .filter(|(_, window)| *window == mark.as_bytes())
-            .map(|(place, _)| place)
-            .collect();
-        Self { bytes, places }
+        let find = |what: &str| {
+            let windows = bytes.windows(what.len()).enumerate();
+            let found = windows.filter(|(_, window)| *window == what.as_bytes());
+            found.map(|(place, _)| place).collect()
+        };
+        let (names, times) = (find(&mark), find(Self::TIME));
+        Self {
+            bytes,
+            names,
+            times,
+        }
     }
 
     fn of_new_rows(&mut self, first: u64) -> &[u8] {
-        for (row, place) in self.places.iter().enumerate() {
-            let name = format!("{:0width$}", first + row as u64, width = Self::DIGITS);
-            self.bytes[*place..place + Self::DIGITS].copy_from_slice(name.as_bytes());
+        for (row, (name_at, time_at)) in self.names.iter().zip(&self.times).enumerate() {
+            let number = first + row as u64;
+            let name = format!("{number:0width$}", width = Self::DIGITS);
+            self.bytes[*name_at..name_at + Self::DIGITS].copy_from_slice(name.as_bytes());
+            let millis = number * Self::BETWEEN_ROWS / 1_000;
+            let time = format!(
+                "{:02}:{:02}:{:02}.{:03}",
+                millis / 3_600_000 % 24,
+                millis / 60_000 % 60,
+                millis / 1_000 % 60,
+                millis % 1_000
+            );
+            let time_at = time_at + "2025-06-01T".len();
+            self.bytes[time_at..time_at + time.len()].copy_from_slice(time.as_bytes());
         }
         &self.bytes
     }

@@ -44,6 +44,7 @@ mod roles;
 mod rolling;
 mod seeds;
 mod starting;
+mod survival;
 mod v2;
 mod verdict;
 mod versions;

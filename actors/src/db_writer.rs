@@ -404,7 +404,9 @@ impl DbWriter {
             Ok(removed) => {
                 self.last_write = ctx.clock().now();
                 let refused = request.refused.len() as u64;
-                self.shared.status.forwarded(removed.rows.saturating_sub(refused), refused);
+                self.shared
+                    .status
+                    .forwarded(removed.rows.saturating_sub(refused), refused);
                 request.reply.send(Ok(()));
             }
             Err(error) => {
@@ -442,7 +444,9 @@ impl DbWriter {
         match bounded("removing", within, removing).await {
             Ok((removed, extent)) => {
                 self.shared.status.extends(extent, store.free_bytes());
-                self.shared.status.removed(removed.rows, config.sink.is_some());
+                self.shared
+                    .status
+                    .removed(removed.rows, config.sink.is_some());
                 if removed.rows >= u64::from(removal.limit) {
                     self.prune_soon(ctx);
                 }
@@ -526,7 +530,11 @@ impl DbWriter {
             .as_ref()
             .is_none_or(|(before, _)| **before != *reason)
         {
-            warn!(reason, failures = self.failures, "prediction log unavailable");
+            warn!(
+                reason,
+                failures = self.failures,
+                "prediction log unavailable"
+            );
         }
         let since = before.map_or_else(|| Timestamp::from(ctx.clock().wall()), |(_, since)| since);
         status.publish(DatabaseState::Unavailable {
@@ -560,7 +568,9 @@ impl DbWriter {
             Ok(kept_as) => {
                 let kept_as = kept_as.display();
                 error!(reason = %error.reason, %kept_as, "prediction log damaged: set aside, and a new one begun");
-                self.shared.status.set_aside(&kept_as.to_string(), &error.reason);
+                self.shared
+                    .status
+                    .set_aside(&kept_as.to_string(), &error.reason);
             }
             Err(problem) => warn!(%problem, "damaged prediction log not set aside"),
         }

@@ -283,8 +283,14 @@ mod tests {
     #[test]
     fn a_password_is_not_shown() {
         for (url, shown) in [
-            ("postgres://user:s3cret@db:5432/x", "postgres://user:***@db:5432/x"),
-            ("postgres://user:s3@cret@db/x?a=b@c", "postgres://user:***@db/x?a=b@c"),
+            (
+                "postgres://user:s3cret@db:5432/x",
+                "postgres://user:***@db:5432/x",
+            ),
+            (
+                "postgres://user:s3@cret@db/x?a=b@c",
+                "postgres://user:***@db/x?a=b@c",
+            ),
             ("postgres://user@db/x", "postgres://user@db/x"),
             ("http://db:8001", "http://db:8001"),
             ("http://db:8001/a:b@c", "http://db:8001/a:b@c"),

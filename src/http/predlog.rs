@@ -4,7 +4,9 @@ use actix_web::guard::Get;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, web};
-use impetus_actors::predlog::{BatchError, LogBatch, LogError, Page, PredictionTime, Query, ReadError, Stats};
+use impetus_actors::predlog::{
+    BatchError, LogBatch, LogError, Page, PredictionTime, Query, ReadError, Stats,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 

@@ -31,7 +31,10 @@ impl From<Counts> for Stats {
             span: (first, last),
         } = counts;
         let all = models.iter().fold((0, 0), |(total, defects), group| {
-            (total + group.1.unsigned_abs(), defects + group.2.unsigned_abs())
+            (
+                total + group.1.unsigned_abs(),
+                defects + group.2.unsigned_abs(),
+            )
         });
         let all = GroupStats::new(all.0, all.1);
         let mut by_model: HashMap<&str, Vec<(LatencyBucket, u64)>> = HashMap::new();

@@ -215,9 +215,7 @@ fn select_page(query: &Query, cursor: Option<Cursor>, limit: u32) -> QueryBuilde
             .push_bind(from.unix_millis());
     }
     if let Some(to) = query.to {
-        select
-            .push(" AND taken_at < ")
-            .push_bind(to.unix_millis());
+        select.push(" AND taken_at < ").push_bind(to.unix_millis());
     }
     if let Some(cursor) = cursor {
         select

@@ -8,9 +8,9 @@
 //! What drift is told from is different: it is only added to, while drift is watched, and is
 //! forgotten by its age.
 
+use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr, Sqlite, SqliteConnection};
-use sqlx::query::Query;
 
 /// The statements that count.
 #[derive(Debug)]
@@ -130,10 +130,7 @@ impl Rollups {
 // === impl Rows ===
 
 impl Rows {
-    fn bind(
-        self,
-        query: Query<'_, Sqlite, SqliteArguments>,
-    ) -> Query<'_, Sqlite, SqliteArguments> {
+    fn bind(self, query: Query<'_, Sqlite, SqliteArguments>) -> Query<'_, Sqlite, SqliteArguments> {
         match self {
             Self::After(seq) => query.bind(seq).bind(i64::MAX),
             Self::Between(after, through) => query.bind(after).bind(through),

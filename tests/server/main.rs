@@ -36,6 +36,7 @@ mod liveness;
 mod metrics;
 mod models;
 mod openapi;
+mod own_predictions;
 #[cfg(target_os = "linux")]
 mod pid1;
 mod predict;

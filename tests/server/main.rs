@@ -45,6 +45,8 @@ mod roles;
 mod rolling;
 mod seeds;
 mod starting;
+#[cfg(target_os = "linux")]
+mod synced;
 mod v2;
 mod verdict;
 mod versions;

@@ -50,6 +50,7 @@ fn in_log(server: &Server) -> Vec<Value> {
 /// Waits until as many are in the log, and returns them.
 #[track_caller]
 fn wait_for_rows(server: &Server, number: usize) -> Vec<Value> {
+    wait_for_database(server);
     server.wait_for("the log", || in_log(server).len() >= number);
     let rows = in_log(server);
     assert_eq!(rows.len(), number, "{rows:#?}");

@@ -29,6 +29,7 @@ fn what_finds_no_room_is_answered_and_counted() {
         expect_predicted(&server, &format!("request-{number}"));
     }
     assert_eq!(dropped(&server), 5.0);
+    server.wait_for_log("without being logged");
     let warnings = server.log().matches("without being logged").count();
     assert_eq!(warnings, 1, "one warning in a while is enough");
     lock.release();

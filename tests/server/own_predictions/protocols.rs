@@ -168,16 +168,8 @@ fn what_an_idle_worker_checks_itself_with_is_no_prediction() {
         .set("models.self_check_every", "\"50ms\"")
         .set("models.workers", "1")
         .start_ready();
-    let checks = || {
-        let metrics = server.get("/metrics").text();
-        let line = metrics
-            .lines()
-            .find(|line| line.starts_with("impetus_worker_self_checks_total"));
-        line.map_or(0.0, |line| {
-            line.rsplit_once(' ').unwrap().1.parse().unwrap()
-        })
-    };
-    server.wait_for("checks", || checks() >= 3.0);
+    let checks = || server.status()["models"][0]["workers"][0]["self_checks"].as_u64();
+    server.wait_for("checks", || checks() >= Some(3));
     expect_predicted(&server, "the only one");
     assert_eq!(super::rows_at_the_end(server).len(), 1);
 }

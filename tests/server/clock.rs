@@ -206,7 +206,9 @@ fn assert_logs_once(server: &Server, number: usize) {
         let logged = server.post_json("/log", &batch("line-1", &[&image]));
         assert_eq!(logged.status, 200, "{}", logged.text());
     }
-    let page = server.get("/predictions?limit=1000&edge_device_id=line-1").json();
+    let page = server
+        .get("/predictions?limit=1000&edge_device_id=line-1")
+        .json();
     let rows = page["predictions"].as_array().unwrap();
     let of_image: Vec<&Value> = rows
         .iter()

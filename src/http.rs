@@ -1,7 +1,8 @@
 //! Everything over HTTP.
 //!
 //! Only this module and `grpc` know status codes. Handlers read snapshots and hand requests to the
-//! serving path; none of them waits for an actor except `POST /log`, whose answer is the commit.
+//! serving path; none of them waits for an actor except where the answer is a commit: `POST /log`, and
+//! predictions of models that are `durable`.
 
 mod admin;
 mod body;
@@ -42,6 +43,7 @@ use impetus_supervision::{FaultKit, SupervisorRef};
 use crate::config::{Config, Role};
 use crate::data_disk::DataDisk;
 use crate::health::{HealthPlane, Lifecycle};
+use crate::predictions::Recorder;
 
 pub(crate) use connection::find_half_open;
 pub(crate) use local::PASSED_ON;
@@ -63,6 +65,8 @@ pub struct AppState {
     pub quarantine: Arc<Quarantine>,
     /// The prediction log, where this process keeps one.
     pub predlog: Option<PredictionLog>,
+    /// What puts the server's own predictions into it.
+    pub recorder: Option<Arc<Recorder>>,
     /// The hand that loads and unloads models, where this process serves any.
     pub control: Option<ModelControl>,
     /// Work that has come in.

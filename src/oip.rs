@@ -6,7 +6,8 @@
 //! What is REST's alone is its notation, in [`json`] and [`binary`].
 //!
 //! **Invariant:** nothing here knows a status code, and nothing here waits but [`infer()`], which
-//! waits for the model, and [`order::given`], which waits for its folder.
+//! waits for the model and where it must for the log, and [`order::given`], which waits for the
+//! model's folder.
 
 mod answer;
 pub mod binary;

@@ -42,7 +42,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 
-pub use batch::{BatchError, FieldProblem, LogBatch};
+pub use batch::{BatchError, FieldProblem, LogBatch, Origin};
 pub use children::children;
 pub use config::{
     DriftSettings, ImpetusSettings, PostgresSettings, PredictionLogConfig, Retention, SinkSettings,

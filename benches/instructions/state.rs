@@ -63,6 +63,7 @@ pub(crate) fn with_one_model() -> anyhow::Result<AppState> {
         outcomes,
         quarantine: Arc::clone(&commons.quarantine),
         predlog: None,
+        recorder: None,
         control: None,
         traffic: Arc::new(Traffic::default()),
         disk: Arc::default(),

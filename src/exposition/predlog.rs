@@ -31,6 +31,9 @@ subject! { "Prediction log";
     REFUSED = Descriptor::new("impetus_prediction_log_refused_total", Counter, "batches")
         .help("Batches refused untried: too many wait, or the database was known to be unavailable.")
         .of(Present::Logging);
+    DROPPED = Descriptor::new("impetus_prediction_log_dropped_total", Counter, "predictions")
+        .help("Predictions of this server that were answered and not logged: more than may were waiting.")
+        .of(Present::Logging);
     LAST_COMMIT = Descriptor::new(
             "impetus_prediction_log_last_commit_timestamp_seconds", Gauge, "seconds since 1970",
         )
@@ -122,6 +125,7 @@ pub(super) fn expose(state: &AppState, out: &mut Families) {
     out.add(commits);
     out.one(&ROWS, status.predictions_logged as f64);
     out.one(&REFUSED, status.refused as f64);
+    out.one(&DROPPED, status.dropped as f64);
     let last = log.status().last_commit();
     let last = last.and_then(|last| last.duration_since(UNIX_EPOCH).ok());
     out.known(&LAST_COMMIT, last.map(|last| last.as_secs_f64()));

@@ -188,6 +188,7 @@ fn state(
         outcomes: Arc::clone(&commons.outcomes),
         quarantine: Arc::clone(&commons.quarantine),
         predlog: Some(log),
+        recorder: None,
         control: None,
         traffic: Arc::new(Traffic::default()),
         disk: Arc::new(DataDisk::default()),

@@ -3,6 +3,7 @@
 //! It travels with the request through the generated code, among the extensions, so that the edge
 //! and the handlers know the same: the id, until when anybody waits, and for which model it is.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub(super) struct Call {
     /// Whether it comes from this machine, and from no proxy on it.
     pub(super) is_local: bool,
     model: OnceLock<Arc<ServedModel>>,
+    /// How many messages have come on it, where it is a stream.
+    messages: AtomicU64,
 }
 
 /// What is known of a call before it is read.
@@ -59,6 +62,7 @@ impl Call {
             clients_deadline: stated.and_then(|stated| began.checked_add(stated)),
             is_local: circumstances.is_local && !passed_on,
             model: OnceLock::new(),
+            messages: AtomicU64::new(0),
         }
     }
 
@@ -81,17 +85,20 @@ impl Call {
         }
     }
 
-    /// Makes what is known of one message of a stream: a call of its own within this one.
+    /// Makes what is known of the next message of a stream: a call of its own within this one, whose
+    /// id is the stream's with the message's number behind it.
     pub(super) fn message(&self, longest: Duration) -> Self {
         let began = Instant::now();
         let deadline = began + longest;
+        let number = self.messages.fetch_add(1, Ordering::Relaxed) + 1;
         Self {
-            id: Arc::clone(&self.id),
+            id: format!("{}/{number}", self.id).into(),
             began,
             deadline: self.clients_deadline.map_or(deadline, |d| d.min(deadline)),
             clients_deadline: self.clients_deadline,
             is_local: self.is_local,
             model: OnceLock::new(),
+            messages: AtomicU64::new(0),
         }
     }
 }
@@ -174,6 +181,10 @@ mod tests {
     fn a_message_of_a_stream_waits_no_longer_than_the_stream() {
         let call = begin(&[(TIMEOUT, "1M")]);
         assert!(call.message(LONGEST).deadline < call.began + LONGEST * 2);
+        assert!(
+            call.message(LONGEST).id.ends_with("/2"),
+            "each has its own id"
+        );
         let short = begin(&[(TIMEOUT, "1S")]);
         assert_eq!(short.message(LONGEST).deadline, short.deadline);
     }

@@ -35,7 +35,8 @@ impl Inference {
         let mut route = oip::route(&self.state.catalog, &message.model_name, version)?;
         call.is_for(route.model());
         let request = request::read(message)?;
-        let answered = oip::infer(&mut route, request, call.caller()).await?;
+        let recorder = self.state.recorder.as_deref();
+        let answered = oip::infer(&mut route, request, call.caller(), recorder).await?;
         Ok(answer::write(answered))
     }
 

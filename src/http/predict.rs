@@ -30,6 +30,7 @@ use super::openapi::refusals::refusals;
 use super::openapi::tag;
 use super::{AppState, Endpoint};
 use crate::oip::json;
+use crate::predictions::Made;
 
 /// Parts a form may have before it is refused.
 const MOST_PARTS: usize = 16;
@@ -74,6 +75,7 @@ refusals! {
     (429, ["queue_full"], "`models.queue` requests wait already"),
     (500, ["run_failed", "out_of_memory", "output_too_large", "no_classification", "engine_failed"], "the model ran and failed"),
     (503, ["no_model", "model_not_ready", "model_unloaded", "worker_lost", "overloaded"], "it cannot answer now; the message says why"),
+    (503, ["log_unavailable", "log_overloaded", "log_timed_out"], "the model answers when the prediction is on the disk, and it is not; send it again after `Retry-After`"),
     (503, ["draining"], "the server is ending and the connection is a new one; another server takes it"),
     (504, ["deadline_exceeded"], "no answer within `http.request_timeout`"),
 }
@@ -140,13 +142,25 @@ async fn predict(
             (route, input)
         }
     };
+    let id = About::id(&request);
     let inference = route
         .infer(Request {
-            id: About::id(&request),
+            id: id.clone(),
             ..Request::new(vec![input], deadline, Protocol::Predict)
         })
         .await?;
     let answer = answer::classify(route.model(), &inference)?;
+    let made = Made {
+        model: route.model(),
+        inference: &inference,
+        protocol: Protocol::Predict,
+        request_id: id.as_deref(),
+        name: None,
+        deadline,
+    };
+    if let Some(recorder) = &state.recorder {
+        recorder.record(&made).await?;
+    }
     info!(model = %answer.model, class = %answer.class, "prediction served");
     Ok(HttpResponse::Ok().json(answer))
 }

@@ -10,6 +10,7 @@ use impetus_actors::serving::{Catalog, Protocol, Request, Route};
 
 use super::answer::{self, Answer};
 use super::{InferRequest, Refusal};
+use crate::predictions::{Made, Recorder};
 
 /// Who asks, and until when.
 #[derive(Debug, Clone)]
@@ -31,15 +32,17 @@ pub fn route(catalog: &Arc<Catalog>, name: &str, version: Option<&str>) -> Resul
     Ok(catalog.route(Some(name), version)?)
 }
 
-/// Has a request answered by the model that a route leads to.
+/// Has a request answered by the model that a route leads to, and what it answers recorded.
 ///
 /// # Errors
-/// The outputs asked for are not the model's, or the model did not answer: see
-/// [`ServeError`](impetus_actors::serving::ServeError).
+/// The outputs asked for are not the model's, the model did not answer (see
+/// [`ServeError`](impetus_actors::serving::ServeError)), or its answer was to be on the disk before
+/// it is given and is not.
 pub async fn infer(
     route: &mut Route,
     request: InferRequest,
     caller: Caller,
+    recorder: Option<&Recorder>,
 ) -> Result<Answer, Refusal> {
     // What the model does not have is not worth a run.
     let signature = route.model().usable_signature()?;
@@ -52,13 +55,26 @@ pub async fn infer(
     } = request;
     let inference = route
         .infer(Request {
-            id: caller.request_id,
+            id: caller.request_id.clone(),
             priority: parameters.priority,
             queue_timeout: parameters.queue_timeout,
             ..Request::new(inputs, caller.deadline, caller.protocol)
         })
         .await?;
     let model = Arc::clone(route.model());
+    let pending = recorder.and_then(|recorder| {
+        recorder.compose(&Made {
+            model: &model,
+            inference: &inference,
+            protocol: caller.protocol,
+            request_id: caller.request_id.as_deref(),
+            name: id.as_deref(),
+            deadline: caller.deadline,
+        })
+    });
     let outputs = answer::select(&model, inference.outputs, &requested)?;
+    if let Some(pending) = pending {
+        pending.log().await?;
+    }
     Ok(Answer { model, id, outputs })
 }

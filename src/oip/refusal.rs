@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use impetus_actors::predlog::LogError;
 use impetus_actors::serving::{Fault, ServeError};
 use impetus_engine::{EngineError, TensorError};
 
@@ -145,6 +146,16 @@ impl From<ServeError> for Refusal {
             kind,
             message: in_the_protocols_words(&error),
             retry_after: error.retry_after(),
+        }
+    }
+}
+
+impl From<LogError> for Refusal {
+    fn from(error: LogError) -> Self {
+        Self {
+            kind: Kind::Unavailable,
+            message: error.to_string(),
+            retry_after: Some(error.retry_after()),
         }
     }
 }

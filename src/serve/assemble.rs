@@ -34,6 +34,7 @@ use crate::health::plane::Sources;
 use crate::health::{EdgeStamps, HealthPlane, Lifecycle, OperatorDrain};
 use crate::http::{AppState, Traffic};
 use crate::logging::LogSettings;
+use crate::predictions::Recorder;
 use crate::verdict::Bell;
 
 /// Everything that is ready to be started.
@@ -151,6 +152,13 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
             previous_run,
         },
     ));
+    let recorder = prediction_log
+        .clone()
+        .filter(|_| config.role.infers())
+        .map(|log| {
+            let settings = settings::recorder(config);
+            Arc::new(Recorder::new(log, Arc::clone(&shared.clock), settings))
+        });
     let state = AppState {
         config: Arc::clone(config),
         plane,
@@ -158,6 +166,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         outcomes: Arc::clone(&shared.commons.outcomes),
         quarantine: Arc::clone(&shared.commons.quarantine),
         predlog: prediction_log,
+        recorder,
         control,
         traffic: Arc::new(Traffic::default()),
         disk,

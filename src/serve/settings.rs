@@ -9,8 +9,8 @@ use impetus_actors::archive::{Archive, ArchiveSettings};
 use impetus_actors::metrics::MemoryRule;
 use impetus_actors::model_loader::{LoaderSettings, Mode};
 use impetus_actors::predlog::{
-    DriftSettings, ImpetusSettings, PostgresSettings, PredictionLogConfig, Retention, SinkSettings,
-    SinkTarget,
+    DriftSettings, ImpetusSettings, Label, PostgresSettings, PredictionLogConfig, Retention,
+    SinkSettings, SinkTarget,
 };
 use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description;
@@ -22,11 +22,12 @@ use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
 use crate::config::{
-    Bytes, Config, DriftConfig, HealthConfig, Isolation, ModelMode, Period, SinkConfig, SinkKind,
-    WhenFull,
+    Bytes, Config, DriftConfig, HealthConfig, Isolation, LogMode, ModelMode, Period, SinkConfig,
+    SinkKind, WhenFull,
 };
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
+use crate::predictions::RecorderSettings;
 
 use super::no_model;
 
@@ -251,6 +252,32 @@ pub(super) fn predlog(config: &Config) -> PredictionLogConfig {
         drift: drift(&config.drift),
         ..PredictionLogConfig::in_folder(&config.data.dir)
     }
+}
+
+/// Returns how the server's own predictions are logged.
+pub(super) fn recorder(config: &Config) -> RecorderSettings {
+    let predlog = &config.predlog;
+    RecorderSettings {
+        mode: match predlog.mode {
+            LogMode::Off => description::LogMode::Off,
+            LogMode::Sampled => description::LogMode::Sampled,
+            LogMode::On => description::LogMode::On,
+        },
+        sample: predlog.sample,
+        durable: predlog.durable,
+        within: predlog.write_timeout.get(),
+        device: device(&predlog.device),
+    }
+}
+
+/// Returns what this server calls itself: as it is told, or as its host is called.
+fn device(told: &str) -> Label {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_str().unwrap_or_default();
+    let named = [told, host]
+        .into_iter()
+        .find_map(|name| Label::try_new(name).ok());
+    named.unwrap_or_else(|| Label::try_new("impetus").expect("the name is short"))
 }
 
 fn sink(sink: &SinkConfig) -> Option<SinkSettings> {

@@ -206,7 +206,9 @@ fn assert_logs_once(server: &Server, number: usize) {
         let logged = server.post_json("/log", &batch("line-1", &[&image]));
         assert_eq!(logged.status, 200, "{}", logged.text());
     }
-    let page = server.get("/predictions?limit=1000").json();
+    let page = server
+        .get("/predictions?limit=1000&edge_device_id=line-1")
+        .json();
     let rows = page["predictions"].as_array().unwrap();
     let of_image: Vec<&Value> = rows
         .iter()
@@ -214,7 +216,8 @@ fn assert_logs_once(server: &Server, number: usize) {
         .collect();
     assert_eq!(of_image.len(), 1, "{page:#}");
     assert_eq!(of_image[0]["timestamp"], "2025-01-01T12:00:00Z");
-    assert_eq!(server.get("/stats").json()["total"], number + 1);
+    let stats = server.get("/stats").json();
+    assert_eq!(stats["by_device"]["line-1"]["total"], number + 1);
 }
 
 /// Has the worker crash: another one takes over, and what is known of the crash is kept, however

@@ -1,7 +1,7 @@
 //! `inference.GRPCInferenceService` by a real client: what it answers, what it refuses and in which
 //! words, and what it does while things break.
 
-mod client;
+pub mod client;
 mod datatypes;
 mod edge;
 mod faults;

@@ -36,6 +36,7 @@ mod liveness;
 mod metrics;
 mod models;
 mod openapi;
+mod own_predictions;
 #[cfg(target_os = "linux")]
 mod pid1;
 mod predict;
@@ -45,6 +46,8 @@ mod rolling;
 mod seeds;
 mod starting;
 mod survival;
+#[cfg(target_os = "linux")]
+mod synced;
 mod v2;
 mod verdict;
 mod versions;

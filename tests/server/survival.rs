@@ -142,8 +142,5 @@ fn a_server_that_is_killed_a_hundred_times_under_load_loses_nothing() {
 }
 
 fn start(setup: Setup, ports: [u16; 3]) -> Server {
-    setup
-        .set("role", "\"logging\"")
-        .on_ports(ports)
-        .start()
+    setup.set("role", "\"logging\"").on_ports(ports).start()
 }

@@ -16,7 +16,7 @@ use crate::harness::{Answer, Server, new_agent};
 const HEADER_LENGTH: &str = "inference-header-content-length";
 
 /// Posts a body with these headers.
-fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let agent = new_agent();
     let mut request = agent.post(server.url(path));
     for (name, value) in headers {
@@ -27,12 +27,12 @@ fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &[u8]) -> A
 }
 
 /// Asks a model to infer, in JSON.
-fn infer(server: &Server, model: &str, request: &Value) -> Answer {
+pub fn infer(server: &Server, model: &str, request: &Value) -> Answer {
     server.post_json(&format!("/v2/models/{model}/infer"), request)
 }
 
 /// Asks a model to infer with binary data behind the JSON.
-fn infer_binary(server: &Server, model: &str, request: &Value, data: &[u8]) -> Answer {
+pub fn infer_binary(server: &Server, model: &str, request: &Value, data: &[u8]) -> Answer {
     let json = request.to_string().into_bytes();
     let length = json.len().to_string();
     let body = [json, data.to_vec()].concat();

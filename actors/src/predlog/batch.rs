@@ -13,7 +13,7 @@
 use std::fmt;
 
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
@@ -28,6 +28,16 @@ use super::row::Row;
 pub struct LogBatch {
     device: Label,
     rows: Vec<Row>,
+}
+
+/// Where predictions come from that were made in this process.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Origin<'a> {
+    /// How the request came in.
+    pub protocol: &'static str,
+    /// The id under which the log of the server knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<&'a str>,
 }
 
 /// Why a batch was refused.
@@ -82,6 +92,15 @@ struct Envelope<'a> {
 /// A list of JSON texts with a bound on their number.
 struct Texts<'a>(Vec<&'a RawValue>);
 
+/// A prediction that was made here as it is stored.
+#[derive(Serialize)]
+struct Stored<'a> {
+    #[serde(flatten)]
+    prediction: &'a Prediction,
+    #[serde(flatten)]
+    origin: &'a Origin<'a>,
+}
+
 /// Problems in one line.
 struct Listing<'a>(&'a [FieldProblem], usize);
 
@@ -134,10 +153,11 @@ impl LogBatch {
         }
     }
 
-    /// Returns a batch of predictions that were made in this process.
-    pub fn new(device: Label, predictions: &[Prediction]) -> Self {
+    /// Returns a batch of predictions that were made in this process. What is stored of each is
+    /// the prediction and, beside its fields, where it comes from.
+    pub fn new(device: Label, predictions: &[Prediction], origin: &Origin<'_>) -> Self {
         let row = |(index, prediction): (usize, &Prediction)| {
-            let body = serde_json::to_string(prediction)
+            let body = serde_json::to_string(&Stored { prediction, origin })
                 .expect("a prediction has text keys and finite numbers");
             Row::new(&device, index, prediction, &body)
         };

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -93,11 +93,20 @@ pub struct Finite(f64);
 #[error("{0} is no finite number")]
 pub struct NotFinite(f64);
 
-/// Confidences as their sender gave them: a JSON object, a list, or nothing.
+/// Confidences: a JSON object, a list, or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[schema(value_type = Value)]
 #[serde(transparent)]
-pub struct ConfidenceScores(Value);
+pub struct ConfidenceScores(Scores);
+
+/// Confidences as they are held: those of a model here make no tree of values.
+#[derive(Clone, Debug, PartialEq)]
+enum Scores {
+    /// As their sender gave them.
+    Given(Value),
+    /// Of the classes of a model here.
+    ByClass(Vec<(Box<str>, f32)>),
+}
 
 // === impl Prediction ===
 
@@ -201,17 +210,20 @@ impl TryFrom<f64> for Finite {
 // === impl ConfidenceScores ===
 
 impl ConfidenceScores {
-    /// Returns the confidences of named classes.
-    pub fn by_class<'a>(scores: impl IntoIterator<Item = (&'a str, Finite)>) -> Self {
-        let entry = |(class, score): (&str, Finite)| (class.to_owned(), Value::from(score.get()));
-        Self(Value::Object(scores.into_iter().map(entry).collect()))
+    /// Returns the confidences of named classes. One that is no finite number is left out.
+    pub fn by_class<'a>(scores: impl IntoIterator<Item = (&'a str, f32)>) -> Self {
+        let finite = scores.into_iter().filter(|(_, score)| score.is_finite());
+        let entries = finite.map(|(class, score)| (Box::from(class), score));
+        Self(Scores::ByClass(entries.collect()))
     }
 }
 
 impl<'de> Deserialize<'de> for ConfidenceScores {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
-            scores @ (Value::Null | Value::Array(_) | Value::Object(_)) => Ok(Self(scores)),
+            scores @ (Value::Null | Value::Array(_) | Value::Object(_)) => {
+                Ok(Self(Scores::Given(scores)))
+            }
             other => {
                 let unexpected = match &other {
                     Value::Bool(flag) => de::Unexpected::Bool(*flag),
@@ -222,6 +234,26 @@ impl<'de> Deserialize<'de> for ConfidenceScores {
                     unexpected,
                     &"a map, a list or null",
                 ))
+            }
+        }
+    }
+}
+
+// === impl Scores ===
+
+impl Default for Scores {
+    fn default() -> Self {
+        Self::Given(Value::Null)
+    }
+}
+
+impl Serialize for Scores {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Given(scores) => scores.serialize(serializer),
+            // Single precision is written as short as reading it again allows.
+            Self::ByClass(scores) => {
+                serializer.collect_map(scores.iter().map(|(class, score)| (class, score)))
             }
         }
     }

@@ -58,6 +58,12 @@ pub struct LoggedPrediction {
     pub edge_device_id: Label,
     /// When it was committed.
     pub logged_at: PredictionTime,
+    /// Of a prediction that this server made itself: how the request came in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// And the id of that request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// What the log holds, counted.

@@ -10,6 +10,7 @@ mod expected;
 mod files;
 mod image;
 mod isolation;
+mod log;
 mod units;
 mod versions;
 mod warm_up;
@@ -24,6 +25,7 @@ pub use expected::{Expectations, ExpectedTensor};
 pub use files::{inside, read_labels};
 pub use image::{Channels, ImageInput, Layout};
 pub use isolation::Isolation;
+pub use log::{Log, LogMode};
 pub use versions::VersionPolicy;
 pub use warm_up::{SampleInput, WarmUp};
 
@@ -83,6 +85,9 @@ pub struct Description {
     /// What it may take in memory.
     #[serde(default)]
     pub memory: MemoryPolicy,
+    /// Which of its predictions are logged.
+    #[serde(default)]
+    pub log: Log,
     /// What it is run with when it is loaded, after the smallest inputs that it takes.
     #[serde(default)]
     pub warm_up: Vec<WarmUp>,
@@ -167,7 +172,7 @@ impl Description {
         if self.share.is_some_and(|share| !(1..=1000).contains(&share)) {
             return Some("share must be 1 to 1000".to_owned());
         }
-        if let Some(problem) = self.batching.problem() {
+        if let Some(problem) = self.batching.problem().or_else(|| self.log.problem()) {
             return Some(problem);
         }
         if self.spares.is_some_and(|spares| spares > 16) {

@@ -1,6 +1,4 @@
-//! From the model's scores to a class.
-
-use std::fmt;
+//! The class that a model's scores stand for, as `/predict` writes it.
 
 use actix_web::http::StatusCode;
 use impetus_actors::serving::{Inference, ServedModel};
@@ -9,9 +7,7 @@ use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::ApiError;
-
-/// How far the sum of scores may be from 1 for them to count as probabilities.
-const SUM_TOLERANCE: f32 = 1e-3;
+use crate::predictions::classes::{Classes, NoClasses};
 
 /// What `/predict` answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,39 +46,17 @@ impl Serialize for Probabilities {
     }
 }
 
-/// Reads the first output as the scores of classes. Scores that are no probabilities are taken
-/// for logits.
+/// Makes the answer of a model's scores.
 pub(super) fn classify(model: &ServedModel, inference: &Inference) -> Result<Answer, ApiError> {
     let spec = model.spec();
-    let output = inference
-        .outputs
-        .first()
-        .ok_or_else(|| unusable(&spec.name, "the model has no output"))?;
-    let scores = output
-        .to_f32()
-        .map_err(|error| unusable(&spec.name, error))?;
-    let probabilities = probabilities(scores).map_err(|why| unusable(&spec.name, why))?;
-    let (best, confidence) = probabilities
-        .iter()
-        .copied()
-        .enumerate()
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .ok_or_else(|| unusable(&spec.name, "its output is empty"))?;
-    let labels = spec.description.labels_of(output.name());
-    let label = |index: usize| {
-        labels
-            .get(index)
-            .cloned()
-            .unwrap_or_else(|| index.to_string())
-    };
+    let classes =
+        Classes::of_one(model, &inference.outputs).map_err(|why| unusable(&spec.name, &why))?;
+    let all = classes.all();
     Ok(Answer {
-        class: label(best),
-        confidence,
+        class: classes.best().into_owned(),
+        confidence: classes.confidence(),
         probabilities: Probabilities(
-            probabilities
-                .into_iter()
-                .enumerate()
-                .map(|(index, p)| (label(index), p))
+            all.map(|(label, probability)| (label.into_owned(), probability))
                 .collect(),
         ),
         model: spec.name.clone(),
@@ -91,45 +65,11 @@ pub(super) fn classify(model: &ServedModel, inference: &Inference) -> Result<Ans
     })
 }
 
-fn probabilities(mut scores: Vec<f32>) -> Result<Vec<f32>, &'static str> {
-    if scores.iter().any(|score| !score.is_finite()) {
-        return Err("its scores are not finite");
-    }
-    let sum: f32 = scores.iter().sum();
-    let already = scores.iter().all(|score| (0.0..=1.0).contains(score));
-    if already && (sum - 1.0).abs() <= SUM_TOLERANCE {
-        return Ok(scores);
-    }
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut total = 0.0;
-    for score in &mut scores {
-        *score = (*score - highest).exp();
-        total += *score;
-    }
-    for score in &mut scores {
-        *score /= total;
-    }
-    Ok(scores)
-}
-
-fn unusable(model: &str, why: impl fmt::Display) -> ApiError {
+fn unusable(model: &str, why: &NoClasses) -> ApiError {
     let message = format!("the output of model {model:?} is no classification: {why}");
     ApiError::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "no_classification",
         message,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn probabilities_stay_and_logits_become_some() {
-        assert_eq!(probabilities(vec![0.25, 0.75]).unwrap(), [0.25, 0.75]);
-        let soft = probabilities(vec![0.0, 0.0, 100.0]).unwrap();
-        assert!(soft[2] > 0.999 && (soft.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        assert!(probabilities(vec![f32::NAN]).is_err());
-    }
 }

@@ -52,7 +52,7 @@ pub(super) async fn predict(
         inputs,
         ..InferRequest::default()
     };
-    let answer = oip::infer(&mut route, asked, caller).await?;
+    let answer = oip::infer(&mut route, asked, caller, state.recorder.as_deref()).await?;
     info!(model = %answer.model.spec().name, "inference served");
     let outputs = answer.outputs.into_iter().map(|output| output.tensor);
     let outputs: Vec<_> = outputs.collect();

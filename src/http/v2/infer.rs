@@ -62,7 +62,7 @@ pub(super) async fn infer(
     };
     let asked = read(&request, &state, &route, &body).await?;
     let in_binary = asked.parameters.binary_data_output;
-    let answer = oip::infer(&mut route, asked, caller).await?;
+    let answer = oip::infer(&mut route, asked, caller, state.recorder.as_deref()).await?;
     info!(model = %answer.model.spec().name, "inference served");
     respond(request.headers(), answer, in_binary).await
 }

@@ -276,7 +276,11 @@ fn depth_and_number_are_bounded() {
 fn predictions_made_here_are_read_like_those_that_are_sent() {
     let made: Prediction = serde_json::from_value(prediction()).expect("a prediction");
     let device = Label::try_new("edge-7").expect("a name");
-    let made = LogBatch::new(device, std::slice::from_ref(&made)).into_rows();
+    let origin = Origin {
+        protocol: "predict",
+        request_id: Some("r-1"),
+    };
+    let made = LogBatch::new(device, std::slice::from_ref(&made), &origin).into_rows();
     let sent = parse(&batch(&[prediction()]))
         .expect("a good batch")
         .into_rows();
@@ -289,6 +293,11 @@ fn predictions_made_here_are_read_like_those_that_are_sent() {
     );
     assert_eq!(
         made.as_object().map(|m| m.len()),
-        sent.as_object().map(|m| m.len())
+        sent.as_object().map(|m| m.len() + 2),
+        "the origin stands beside what the contract knows"
+    );
+    assert_eq!(
+        (&made["protocol"], &made["request_id"]),
+        (&json!("predict"), &json!("r-1"))
     );
 }

@@ -22,6 +22,7 @@ mod config;
 mod counts;
 mod disk;
 mod error;
+mod impetus_sink;
 mod key;
 mod latency;
 mod log;

@@ -21,6 +21,7 @@ mod children;
 mod config;
 mod counts;
 mod disk;
+mod drift;
 mod error;
 mod impetus_sink;
 mod key;
@@ -49,6 +50,7 @@ pub use config::{
     DriftSettings, ImpetusSettings, PostgresSettings, PredictionLogConfig, Retention, SinkSettings,
     SinkTarget,
 };
+pub use drift::{Drift, DriftByModel};
 pub use error::{LogError, ReadError};
 pub use key::PredictionKey;
 pub use latency::Quantiles;

@@ -2,7 +2,7 @@
 //!
 //! `impetus serve` is the server; the other commands are for the person in
 //! front of it: `check-config` says what the server would run with, `status`
-//! how a running one is, `metrics` which figures it has, `openapi` what it
+//! how a running one is, `predictions` what it has logged, `metrics` which figures it has, `openapi` what it
 //! answers over HTTP. `worker` is the
 //! server's own re-execution of itself and is hidden, since nobody else can
 //! start one that works.
@@ -13,9 +13,13 @@
 //! The commands here are functions from arguments and streams to an `Exit`.
 
 pub mod check_config;
+mod fetch;
 pub mod metrics;
 pub mod openapi;
+pub mod predictions;
 pub mod status;
+mod table;
+mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -57,6 +61,8 @@ pub enum Command {
     Openapi(OpenapiArgs),
     /// Show how a running server is: actors, models, score
     Status(StatusArgs),
+    /// Show what a running server has logged: its predictions, or their statistics
+    Predictions(PredictionsArgs),
 }
 
 /// Arguments of `impetus serve`.
@@ -140,6 +146,54 @@ pub struct StatusArgs {
     #[arg(long, value_name = "N", default_value_t = 100, requires = "events",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub limit: u16,
+}
+
+/// Arguments of `impetus predictions`.
+#[derive(Clone, Debug, Args)]
+pub struct PredictionsArgs {
+    /// Address of the server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Form of the answer
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub output: PredictionsOutput,
+    /// Show at most so many; 20 when not given, and all as csv or jsonl
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Those of this model alone
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Those of this device alone
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// Those alone that found a defect
+    #[arg(long)]
+    pub defects: bool,
+    /// Those made then or later, as 2025-01-01T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Those made before
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Show statistics of all predictions instead
+    #[arg(long, conflicts_with_all = ["limit", "model", "device", "defects", "from", "to"])]
+    pub stats: bool,
+    /// Longest wait for the answer, or for the beginning of a file
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub timeout: Period,
+}
+
+/// Forms in which `impetus predictions` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PredictionsOutput {
+    /// One prediction a line, cut to the terminal
+    Table,
+    /// What the server answered
+    Json,
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated values with a line of names
+    Csv,
 }
 
 /// Forms in which `impetus check-config` answers.

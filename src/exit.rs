@@ -11,8 +11,8 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | orderly end; for `impetus status`: healthy or degraded |
-//! | 1 | `impetus status` only: the server says that it is unhealthy |
-//! | 2 | `impetus status` only: no server answered |
+//! | 1 | `impetus status`: the server says that it is unhealthy; `impetus predictions`: it cannot read its log |
+//! | 2 | `impetus status`, `impetus predictions`: no server answered |
 //! | 64 | wrong usage or wrong configuration; the lines on stderr name each key |
 //! | 69 | something needed at the start is not to be had, such as the port |
 //! | 70 | told to end after it had given itself up, or an internal error |
@@ -28,9 +28,9 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Everything was answered, written and stopped in order.
     Clean,
-    /// `impetus status`: the server answered that it is unhealthy.
+    /// The server answered that it is unhealthy, or cannot do what it was asked for.
     Unhealthy,
-    /// `impetus status`: nothing answered under that address in time.
+    /// Nothing answered under that address in time.
     Unreachable,
     /// The command line or the configuration is wrong; see stderr.
     Usage,

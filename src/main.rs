@@ -28,5 +28,6 @@ fn run(command: Command) -> Exit {
             cli::openapi::run(&args, process_environment(), &mut stdout(), &mut stderr())
         }
         Command::Status(args) => cli::status::run(&args),
+        Command::Predictions(args) => cli::predictions::run(&args),
     }
 }

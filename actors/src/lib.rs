@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod db_writer;
+pub mod drift_watch;
 pub mod forwarder;
 pub mod heartbeat;
 pub mod histogram;

@@ -21,7 +21,9 @@ mod children;
 mod config;
 mod counts;
 mod disk;
+mod drift;
 mod error;
+mod impetus_sink;
 mod key;
 mod latency;
 mod log;
@@ -42,12 +44,13 @@ mod store;
 #[cfg(test)]
 mod testing;
 
-pub use batch::{BatchError, FieldProblem, LogBatch, Origin};
+pub use batch::{BatchError, FieldProblem, LogBatch, Provenance};
 pub use children::children;
 pub use config::{
     DriftSettings, ImpetusSettings, PostgresSettings, PredictionLogConfig, Retention, SinkSettings,
     SinkTarget,
 };
+pub use drift::{Drift, DriftByModel};
 pub use error::{LogError, ReadError};
 pub use key::PredictionKey;
 pub use latency::Quantiles;

@@ -10,27 +10,28 @@
 //! it is not wanted (no terminal, `NO_COLOR`).
 
 mod events;
-mod fetch;
 mod render;
 mod report;
-mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod words;
 
 use std::io::Write;
 
+use crate::cli::fetch::{NoAnswer, STATUS, fetch};
+use crate::cli::words::one_line;
 use crate::cli::{StatusArgs, StatusOutput, answered};
 use crate::exit::Exit;
 use events::History;
-use fetch::{EVENTS, NoStatus, STATUS, fetch};
 
 pub use render::render;
 pub use report::Report;
 
+/// What has happened to the actors.
+const EVENTS: &str = "/api/health/events";
+
 /// How the command ends when it had something to show.
-type Shown = Result<Exit, NoStatus>;
+type Shown = Result<Exit, NoAnswer>;
 
 /// Runs the command on the process's own stdout and stderr, and returns how to end.
 pub fn run(args: &StatusArgs) -> Exit {
@@ -57,7 +58,7 @@ pub fn run_on(
         Err(error) => {
             let told = writeln!(err, "impetus: {error}\n{}", advice(&error));
             let exit = match error {
-                NoStatus::Refused(_) => Exit::Usage,
+                NoAnswer::Refused(_) => Exit::Usage,
                 _ => Exit::Unreachable,
             };
             answered(told, exit)
@@ -70,7 +71,7 @@ fn status(args: &StatusArgs, width: Option<usize>, out: &mut dyn Write) -> Shown
     let answer = fetch(&args.url, STATUS, &[], args.timeout.get())?;
     let report = answer.body.as_ref().and_then(Report::read);
     let (Some(raw), Some(report)) = (&answer.body, report) else {
-        return Err(answer.stranger());
+        return Err(answer.stranger("status"));
     };
     let written = match args.output {
         StatusOutput::Json => writeln!(out, "{raw:#}"),
@@ -92,8 +93,8 @@ fn events(args: &StatusArgs, width: Option<usize>, out: &mut dyn Write) -> Shown
     let (Some(raw), Some(history)) = (&answer.body, history) else {
         let refusal = answer.body.as_ref().and_then(|body| body["error"].as_str());
         return Err(match refusal {
-            Some(refusal) => NoStatus::Refused(words::one_line(refusal)),
-            None => answer.stranger(),
+            Some(refusal) => NoAnswer::Refused(one_line(refusal)),
+            None => answer.stranger("status"),
         });
     };
     let written = match args.output {
@@ -103,14 +104,14 @@ fn events(args: &StatusArgs, width: Option<usize>, out: &mut dyn Write) -> Shown
     Ok(answered(written, Exit::Clean))
 }
 
-fn advice(error: &NoStatus) -> &'static str {
+fn advice(error: &NoAnswer) -> &'static str {
     match error {
-        NoStatus::Unreachable { .. } => {
+        NoAnswer::Unreachable { .. } => {
             "  Is the server running? `impetus serve` starts one; --url names another address.\n  \
              If it runs and does not answer, its health thread still may: --url http://127.0.0.1:8081"
         }
-        NoStatus::Refused(_) => "  `impetus status` lists the actors",
-        NoStatus::Stranger { .. } | NoStatus::Tls { .. } => {
+        NoAnswer::Refused(_) => "  `impetus status` lists the actors",
+        NoAnswer::Stranger { .. } | NoAnswer::Tls { .. } | NoAnswer::BrokenOff { .. } => {
             "  --url names the address of the server, such as http://127.0.0.1:8080"
         }
     }

@@ -45,6 +45,8 @@ pub(super) enum Values {
     OneOf(fn() -> Vec<&'static str>),
     /// The name of a model that is there.
     Model,
+    /// The name of a model in the prediction log, one of the thousand with the most predictions.
+    LoggedModel,
     /// The name of a model that is there, or `none`.
     ModelOrNone,
     /// The version of the model beside it, one that is there.

@@ -15,6 +15,14 @@ const SERVICE: &[Label] = &[Label {
     values: Values::Constant("`impetus` or `logging-service`, by the role"),
 }];
 
+const OF_DRIFT: &[Label] = &[
+    Label {
+        name: "model",
+        values: Values::LoggedModel,
+    },
+    Label::words("of", || vec!["classes", "confidence"]),
+];
+
 subject! { "Prediction log";
     DEPTH = Descriptor::new("impetus_prediction_log_queue_depth", Gauge, "batches")
         .help("Batches that wait for the writer, its own checks included.")
@@ -90,6 +98,11 @@ subject! { "Prediction log";
     DELIVERIES = Descriptor::new("impetus_prediction_sink_delivery_duration_seconds", Histogram, "seconds")
         .help("Time the sink took with a batch that it has taken.")
         .of(Present::Sink);
+    DRIFT = Descriptor::new("impetus_prediction_drift_psi", Gauge, "index")
+        .help("How far what a model says has moved from what it said before: population stability index of its classes and of its confidence. Up to 0.1 is no change to speak of, above 0.25 is much.")
+        .labels(OF_DRIFT)
+        .of(Present::Logging)
+        .except("unless `drift.enabled`, and not for models with fewer than `drift.min_predictions`");
     LOGGING_INITIALIZED = Descriptor::new("logging_db_initialized", Gauge, "0 or 1")
         .help("1 once the schema of the prediction log stands.")
         .labels(SERVICE)
@@ -151,6 +164,14 @@ pub(super) fn expose(state: &AppState, out: &mut Families) {
         let mut deliveries = Family::new(&DELIVERIES);
         deliveries.histogram(&[], &sink.delivery_times());
         out.add(deliveries);
+    }
+    if let Some(drift) = log.status().drift() {
+        let mut family = Family::new(&DRIFT);
+        for (model, drift) in &*drift {
+            family.add(&[model, "classes"], drift.classes);
+            family.add(&[model, "confidence"], drift.confidence);
+        }
+        out.add(family);
     }
     if !state.role().logs() {
         return;

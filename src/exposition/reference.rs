@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Write};
 
+use impetus_actors::predlog::Stats;
+
 use super::SUBJECTS;
 use super::descriptor::{Descriptor, Kind, Label, Present, Values};
 
@@ -53,6 +55,9 @@ fn values(label: &Label) -> String {
         Values::Words(words) => quoted(&words()),
         Values::OneOf(words) => format!("one at a time of {}", quoted(&words())),
         Values::Model => "name of a model".to_owned(),
+        Values::LoggedModel => {
+            "name of a model in the prediction log, the thousand with the most".to_owned()
+        }
         Values::Version => "version of that model".to_owned(),
         Values::ModelOrNone => "name of a model, or `none`".to_owned(),
         Values::Actor => "name of an actor".to_owned(),
@@ -93,6 +98,7 @@ fn bound(metric: &Descriptor) -> String {
             Values::Model if has_version => factors.push("*V*".to_owned()),
             Values::Model => factors.push("*M*".to_owned()),
             Values::ModelOrNone => factors.push("(*M* + 1)".to_owned()),
+            Values::LoggedModel => count *= Stats::MAX_GROUPS,
             Values::Actor => factors.push("*A*".to_owned()),
             Values::OneOf(_) | Values::Constant(_) | Values::Version => {}
         }

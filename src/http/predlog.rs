@@ -1,11 +1,13 @@
-//! `POST /log`, `GET /predictions`, `GET /stats`.
+//! `POST /log`, `GET /predictions`, `GET /stats`, `GET /export`.
+
+mod export;
 
 use actix_web::guard::Get;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, web};
 use impetus_actors::predlog::{
-    BatchError, LogBatch, LogError, Page, PredictionTime, Query, ReadError, Stats,
+    BatchError, LogBatch, LogError, Page, PredictionLog, PredictionTime, Query, ReadError, Stats,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
@@ -18,7 +20,7 @@ use super::openapi::tag;
 use super::{AppState, Endpoint};
 
 #[derive(OpenApi)]
-#[openapi(paths(log, predictions, stats))]
+#[openapi(paths(log, predictions, stats, export::export))]
 pub(super) struct Api;
 
 /// The batch is committed and synced to the disk.
@@ -67,7 +69,24 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             measure(Endpoint::Stats, request, next)
         }))
         .to(stats);
-    config.service(log).service(predictions).service(stats);
+    let export = web::resource("/export")
+        .guard(Get())
+        .wrap(from_fn(|request, next| {
+            measure(Endpoint::Export, request, next)
+        }))
+        .to(export::export);
+    config
+        .service(log)
+        .service(predictions)
+        .service(stats)
+        .service(export);
+}
+
+fn log_of(state: &AppState) -> &PredictionLog {
+    state
+        .predlog
+        .as_ref()
+        .expect("the route exists only with a prediction log")
 }
 
 /// Log predictions that were made elsewhere.
@@ -79,10 +98,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     responses((status = 200, description = "It is on the disk", body = Logged), LogRefusals)
 )]
 async fn log(state: web::Data<AppState>, body: Body) -> Result<HttpResponse, ApiError> {
-    let predlog = state
-        .predlog
-        .as_ref()
-        .expect("the route exists only with a prediction log");
+    let predlog = log_of(&state);
     let batch = LogBatch::parse(&body.whole().await?).map_err(refused)?;
     let most = state.config.predlog.max_batch_rows;
     if batch.len() > most {
@@ -134,10 +150,7 @@ async fn predictions(
     state: web::Data<AppState>,
     query: web::Query<PredictionsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let predlog = state
-        .predlog
-        .as_ref()
-        .expect("the route exists only with a prediction log");
+    let predlog = log_of(&state);
     let query = query.into_inner();
     let page = predlog
         .predictions(&Query {
@@ -159,10 +172,7 @@ async fn predictions(
     responses((status = 200, description = "Counts", body = Stats), ReadRefusals)
 )]
 async fn stats(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let predlog = state
-        .predlog
-        .as_ref()
-        .expect("the route exists only with a prediction log");
+    let predlog = log_of(&state);
     Ok(HttpResponse::Ok().json(predlog.stats().await?))
 }
 

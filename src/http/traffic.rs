@@ -35,6 +35,8 @@ pub enum Endpoint {
     Predictions,
     /// `GET /stats`.
     Stats,
+    /// `GET /export`.
+    Export,
     /// `GET /api/models/list`.
     Models,
     /// `POST /v2/models/{model}/infer`.
@@ -153,11 +155,12 @@ impl Traffic {
 
 impl Endpoint {
     /// Every endpoint, in its order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Predict,
         Self::Log,
         Self::Predictions,
         Self::Stats,
+        Self::Export,
         Self::Models,
         Self::Infer,
         Self::V2,
@@ -176,6 +179,7 @@ impl Endpoint {
             Self::Log => "log",
             Self::Predictions => "predictions",
             Self::Stats => "stats",
+            Self::Export => "export",
             Self::Models => "models",
             Self::Infer => "infer",
             Self::V2 => "v2",
@@ -213,7 +217,7 @@ impl Endpoint {
                 state.role().infers()
             }
             Self::GrpcInfer | Self::Grpc => state.role().infers() && state.config.grpc.port != 0,
-            Self::Log | Self::Predictions | Self::Stats => state.role().logs(),
+            Self::Log | Self::Predictions | Self::Stats | Self::Export => state.role().logs(),
             Self::Models | Self::Other => true,
         }
     }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use impetus_actors::predlog::{
-    ConfidenceScores, Detection, Finite, Label, LogBatch, Origin, Prediction, PredictionTime,
+    ConfidenceScores, Detection, Finite, Label, LogBatch, Prediction, PredictionTime, Provenance,
 };
 use impetus_actors::serving::{Protocol, ServedModel};
 
@@ -26,11 +26,11 @@ const NAMELESS: &str = "unnamed";
 /// Makes what is logged of an answer that was given `now`.
 pub(super) fn batch(device: &Label, now: PredictionTime, made: &Made<'_>) -> LogBatch {
     let predictions = predictions(now, made);
-    let origin = Origin {
+    let provenance = Provenance {
         protocol: made.protocol.as_str(),
         request_id: made.request_id,
     };
-    LogBatch::new(device.clone(), &predictions, &origin)
+    LogBatch::new(device.clone(), &predictions, &provenance)
 }
 
 fn predictions(now: PredictionTime, made: &Made<'_>) -> Vec<Prediction> {

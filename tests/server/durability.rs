@@ -172,7 +172,8 @@ fn logging_in(ended: &Server) -> Server {
     )
 }
 
-fn wait_connected(server: Server) -> Server {
+/// Waits until the log can be written.
+pub fn wait_connected(server: Server) -> Server {
     server.wait_for("the database", || server.get("/ready").status == 200);
     server
 }

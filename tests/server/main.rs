@@ -19,10 +19,12 @@ mod clock;
 mod contract;
 mod database;
 mod descriptions;
+mod drift;
 mod durability;
 mod edge;
 mod ending;
 mod events;
+mod export;
 #[cfg(target_os = "linux")]
 mod footprint;
 mod grpc;
@@ -40,6 +42,7 @@ mod own_predictions;
 #[cfg(target_os = "linux")]
 mod pid1;
 mod predict;
+mod predictions;
 mod roles;
 #[cfg(target_os = "linux")]
 mod rolling;

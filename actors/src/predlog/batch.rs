@@ -9,6 +9,10 @@
 //! the contract does not know is kept as well), and each is read on its own, so that one mistake
 //! does not hide the next. Only when reading fails is it done again by a slower reader that keeps
 //! track of the path.
+//!
+//! A prediction that another server forwards has a key already, made of its place in a batch that
+//! nobody will see again. Such a batch names the origin of each prediction, and the rows are those
+//! of the origins, in whichever batches they travel.
 
 use std::fmt;
 
@@ -19,11 +23,12 @@ use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::key::PredictionKey;
 use super::prediction::{Label, Prediction};
 use super::prediction_time::PredictionTime;
 use super::row::Row;
 
-/// Predictions of one device that are logged together.
+/// Predictions that are logged together, of one device unless another server forwards them.
 #[derive(Clone, Debug)]
 pub struct LogBatch {
     device: Label,
@@ -32,7 +37,7 @@ pub struct LogBatch {
 
 /// Where predictions come from that were made in this process.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Origin<'a> {
+pub struct Provenance<'a> {
     /// How the request came in.
     pub protocol: &'static str,
     /// The id under which the log of the server knows it.
@@ -87,6 +92,22 @@ struct Envelope<'a> {
     /// The device; `unknown` when it is not named.
     #[serde(default)]
     edge_device_id: Option<Label>,
+    /// Where each prediction was logged first, when they are forwarded: one entry for each, in their order.
+    #[serde(default)]
+    #[schema(max_items = 10_000)]
+    origins: Option<Vec<Origin>>,
+}
+
+/// What a prediction is known by where it was logged first; one that is forwarded keeps it, whatever
+/// batch it travels in.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PredictionOrigin)]
+struct Origin {
+    /// Its key: the same one again is a replay.
+    #[schema(value_type = String, pattern = "^[0-9a-fA-F]{32}$")]
+    key: PredictionKey,
+    /// The device that made it.
+    edge_device_id: Label,
 }
 
 /// A list of JSON texts with a bound on their number.
@@ -98,7 +119,7 @@ struct Stored<'a> {
     #[serde(flatten)]
     prediction: &'a Prediction,
     #[serde(flatten)]
-    origin: &'a Origin<'a>,
+    provenance: &'a Provenance<'a>,
 }
 
 /// Problems in one line.
@@ -128,7 +149,7 @@ impl LogBatch {
     /// The device of a batch that does not name one.
     const UNKNOWN_DEVICE: &str = "unknown";
 
-    /// Reads `{"predictions": […], "batch_size", "timestamp", "edge_device_id"}`. Only
+    /// Reads `{"predictions": […], "batch_size", "timestamp", "edge_device_id", "origins"}`. Only
     /// `predictions` must be there; a batch without a device is logged under `unknown`.
     pub fn parse(json: &[u8]) -> Result<Self, BatchError> {
         let envelope: Envelope<'_> = match serde_json::from_slice(json) {
@@ -136,12 +157,22 @@ impl LogBatch {
             Err(error) => return Err(explain_envelope(json, &error)),
         };
         let device = envelope.edge_device_id.unwrap_or_else(unknown_device);
+        let origins = envelope.origins.as_deref();
+        if let Some(origins) = origins {
+            check_number(origins.len(), envelope.predictions.0.len())?;
+        }
         let mut rows = Vec::with_capacity(envelope.predictions.0.len());
         let mut problems = Vec::new();
         let mut omitted = 0;
         for (index, text) in envelope.predictions.0.iter().enumerate() {
             match read_prediction(text.get()) {
-                Ok(prediction) => rows.push(Row::new(&device, index, &prediction, text.get())),
+                Ok(prediction) => rows.push(match origins.map(|origins| &origins[index]) {
+                    Some(Origin {
+                        key,
+                        edge_device_id,
+                    }) => Row::with_key(*key, edge_device_id, &prediction, text.get()),
+                    None => Row::new(&device, index, &prediction, text.get()),
+                }),
                 Err(_) if problems.len() == Self::MAX_PROBLEMS => omitted += 1,
                 Err(problem) => problems.push(problem.within(index)),
             }
@@ -155,17 +186,20 @@ impl LogBatch {
 
     /// Returns a batch of predictions that were made in this process. What is stored of each is
     /// the prediction and, beside its fields, where it comes from.
-    pub fn new(device: Label, predictions: &[Prediction], origin: &Origin<'_>) -> Self {
+    pub fn new(device: Label, predictions: &[Prediction], provenance: &Provenance<'_>) -> Self {
         let row = |(index, prediction): (usize, &Prediction)| {
-            let body = serde_json::to_string(&Stored { prediction, origin })
-                .expect("a prediction has text keys and finite numbers");
+            let body = serde_json::to_string(&Stored {
+                prediction,
+                provenance,
+            })
+            .expect("a prediction has text keys and finite numbers");
             Row::new(&device, index, prediction, &body)
         };
         let rows = predictions.iter().enumerate().map(row).collect();
         Self { device, rows }
     }
 
-    /// Returns the device that made the predictions.
+    /// Returns the device that sent the predictions.
     pub fn device(&self) -> &Label {
         &self.device
     }
@@ -265,6 +299,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Texts<'a> {
 
 fn unknown_device() -> Label {
     Label::try_new(LogBatch::UNKNOWN_DEVICE).expect("the name is short")
+}
+
+fn check_number(origins: usize, predictions: usize) -> Result<(), BatchError> {
+    if origins == predictions {
+        return Ok(());
+    }
+    let problem = format!("has {origins} entries for {predictions} predictions");
+    Err(BatchError::Invalid {
+        problems: vec![FieldProblem::new("origins".into(), &problem)],
+        omitted: 0,
+    })
 }
 
 fn read_prediction(text: &str) -> Result<Prediction, FieldProblem> {

@@ -1,4 +1,4 @@
-//! The actors of the log, put together from its configuration.
+//! Everything alive in the prediction log.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use impetus_supervision::{ChildSpec, Clock};
 
 use super::config::PredictionLogConfig;
 use super::log::PredictionLog;
-use crate::db_writer;
+use crate::{db_writer, drift_watch};
 
-/// Returns the child specs of all actors of the log, in the order in which they are to be started,
-/// and the handle to it. `clock` is the system's.
+/// Returns the child specs of the log's actors, in the order in which they start, and the handle to
+/// it. `clock` is the system's.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -17,13 +17,20 @@ use crate::db_writer;
 /// # use impetus_supervision::{SupervisorSpec, SystemClock};
 /// let config = PredictionLogConfig::in_folder("/data");
 /// let (children, log) = predlog::children(config, Arc::new(SystemClock::new()));
-/// let root = children.into_iter().fold(SupervisorSpec::new("root"), SupervisorSpec::child);
+/// let root = SupervisorSpec::new("root");
+/// let root = children.into_iter().fold(root, SupervisorSpec::child);
 /// assert!(!log.status().snapshot().connected, "nothing has been started");
 /// ```
 pub fn children(
     config: PredictionLogConfig,
     clock: Arc<dyn Clock>,
 ) -> (Vec<ChildSpec>, PredictionLog) {
+    let drift = config.drift;
     let (writer, log) = db_writer::child(config, clock);
-    (vec![writer], log)
+    let mut children = vec![writer];
+    if let Some(settings) = drift {
+        let (reader, status) = (Arc::clone(log.reader()), Arc::clone(log.status()));
+        children.push(drift_watch::child(settings, reader, status));
+    }
+    (children, log)
 }

@@ -62,6 +62,8 @@ impl From<Counts> for Stats {
             by_hour: hours.into_iter().filter_map(hour).collect(),
             first_timestamp: first.and_then(PredictionTime::from_unix_millis),
             last_timestamp: last.and_then(PredictionTime::from_unix_millis),
+            // Published by whoever compares.
+            drift: None,
         }
     }
 }

@@ -13,6 +13,9 @@
 //! **Invariant:** the key of a prediction never changes between versions of this program, or a
 //! replay across an upgrade would be logged twice. A test holds two of them fast.
 
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, de};
 use sha2::{Digest, Sha256};
 
 use super::prediction::{Label, Prediction};
@@ -59,6 +62,39 @@ impl PredictionKey {
     /// Returns the key's bytes.
     pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
+    }
+}
+
+impl fmt::Display for PredictionKey {
+    /// Writes 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for PredictionKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digits;
+
+        impl de::Visitor<'_> for Digits {
+            type Value = PredictionKey;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("32 hexadecimal digits")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<PredictionKey, E> {
+                let is_hex = text.len() == 2 * PredictionKey::BYTES
+                    && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                is_hex
+                    .then(|| u128::from_str_radix(text, 16).ok())
+                    .flatten()
+                    .map(|bits| PredictionKey(bits.to_be_bytes()))
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_str(Digits)
     }
 }
 
@@ -120,24 +156,17 @@ mod tests {
         serde_json::from_value(value).expect("a prediction")
     }
 
-    fn hex(key: PredictionKey) -> String {
-        key.as_bytes()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
-
     #[test]
     fn keys_are_the_same_in_every_version() {
         let named = prediction(|value| value["id"] = json!("p-1"));
         let unnamed = prediction(|_| {});
         let device = label("edge");
         assert_eq!(
-            hex(PredictionKey::of(&device, &named, 0)),
+            PredictionKey::of(&device, &named, 0).to_string(),
             "48aab1d82afa6e39378e839bb48a65f1"
         );
         assert_eq!(
-            hex(PredictionKey::of(&device, &unnamed, 0)),
+            PredictionKey::of(&device, &unnamed, 0).to_string(),
             "2067752e406aeaff3348b8498b7ff2f8"
         );
     }

@@ -216,7 +216,14 @@ impl PredictionLog {
 
     /// Counts all predictions.
     pub async fn stats(&self) -> Result<Stats, ReadError> {
-        self.records.stats().await
+        let mut stats = self.records.stats().await?;
+        stats.drift = self.status.drift();
+        Ok(stats)
+    }
+
+    /// Returns what reads the file, whoever keeps the predictions.
+    pub(crate) fn reader(&self) -> &Arc<Reader> {
+        &self.reader
     }
 
     /// Returns the published figures.

@@ -72,6 +72,12 @@ impl PredictionTime {
         )
     }
 
+    /// Returns whole microseconds since 1970.
+    pub fn unix_micros(self) -> i64 {
+        // The calendar's ten thousand years fit.
+        self.unix_nanos().div_euclid(1_000) as i64
+    }
+
     /// Returns nanoseconds since 1970 began.
     pub(crate) fn unix_nanos(self) -> i128 {
         self.0.unix_timestamp_nanos()

@@ -7,11 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::drift::Drift;
 use super::error::ReadError;
 use super::latency::Quantiles;
 use super::prediction::{Label, Prediction};
@@ -96,6 +98,10 @@ pub struct Stats {
     /// The time of the newest prediction.
     #[schema(required)]
     pub last_timestamp: Option<PredictionTime>,
+    /// Whether what models say changes, by name of the model, for those with enough predictions to
+    /// tell; nothing when drift is not watched.
+    #[schema(required)]
+    pub drift: Option<Arc<BTreeMap<String, Drift>>>,
 }
 
 /// Counts of one model.

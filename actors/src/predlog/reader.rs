@@ -18,15 +18,20 @@ use arc_swap::ArcSwapOption;
 use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
-use sqlx::{Acquire, ConnectOptions, QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{
+    Acquire, ConnectOptions, Decode, QueryBuilder, Row as _, Sqlite, SqliteConnection, SqlitePool,
+    Type,
+};
 use tokio::time::timeout;
 
-use super::config::PredictionLogConfig;
+use super::config::{DriftSettings, PredictionLogConfig};
 use super::counts::Counts;
+use super::drift::{DriftByModel, Share, Slots, compare};
 use super::error::ReadError;
 use super::key::PredictionKey;
 use super::latency::LatencyBucket;
 use super::page::{PageRow, logged};
+use super::prediction_time::PredictionTime;
 use super::query::{Cursor, Page, Query, Stats};
 use super::row::{Landed, Row};
 
@@ -158,6 +163,30 @@ impl Reader {
         .await
     }
 
+    /// Returns how far each model's answers have moved by `now`.
+    pub(crate) async fn drift(
+        &self,
+        settings: &DriftSettings,
+        now: PredictionTime,
+    ) -> Result<DriftByModel, ReadError> {
+        let slots = Slots::at(now.unix_millis(), settings);
+        self.bounded(async {
+            let mut reading = self.connection().await?;
+            // One state of the database for both.
+            let mut snapshot = reading.connection.begin().await?;
+            let classes = shares(&mut snapshot, CLASSES, slots).await?;
+            let confidences = shares(&mut snapshot, CONFIDENCES, slots).await?;
+            let least = settings.min_predictions;
+            Ok(compare(classes, confidences, least, now))
+        })
+        .await
+    }
+
+    /// Returns how long a reading may take.
+    pub(crate) fn within(&self) -> Duration {
+        self.within
+    }
+
     async fn bounded<T>(
         &self,
         reading: impl Future<Output = Result<T, ReadError>>,
@@ -261,6 +290,35 @@ async fn counts(connection: &mut SqliteConnection) -> Result<Stats, ReadError> {
         span,
     }
     .into())
+}
+
+const CLASSES: &str = "SELECT model_name, slot > ?, class, sum(total) FROM drift_classes \
+     WHERE slot > ? AND slot <= ? GROUP BY 1, 2, 3";
+const CONFIDENCES: &str = "SELECT model_name, slot > ?, confidence, sum(total) FROM drift_confidences \
+     WHERE slot > ? AND slot <= ? GROUP BY 1, 2, 3";
+
+/// Reads the groups of what is compared.
+async fn shares<G>(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    slots: Slots,
+) -> Result<Vec<Share<G>>, ReadError>
+where
+    G: for<'r> Decode<'r, Sqlite> + Type<Sqlite> + Send + Unpin,
+{
+    let rows: Vec<(String, bool, G, i64)> = sqlx::query_as(sql)
+        .bind(slots.boundary)
+        .bind(slots.after)
+        .bind(slots.through)
+        .fetch_all(connection)
+        .await?;
+    let share = |(model, is_recent, group, total)| Share {
+        model,
+        is_recent,
+        group,
+        total,
+    };
+    Ok(rows.into_iter().map(share).collect())
 }
 
 fn landed(row: &SqliteRow) -> Result<Landed, ReadError> {

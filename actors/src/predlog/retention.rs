@@ -13,7 +13,7 @@ use super::store::Removal;
 const PIECE: u32 = 2_000;
 
 /// Length of the slots that drift is counted by, in milliseconds.
-const SLOT_MILLIS: i64 = 600_000;
+pub(super) const SLOT_MILLIS: i64 = 600_000;
 
 /// Returns which rows are to be removed next, when `used` bytes hold rows at `now` milliseconds
 /// since 1970.
@@ -41,7 +41,7 @@ impl DriftSettings {
     }
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::buffer::Buffer;
 use super::config::SinkSettings;
+use super::drift::DriftByModel;
 use super::prediction_time::PredictionTime;
 use super::sink_status::{SinkSnapshot, SinkStatus};
 use super::store::{Extent, Inserted};
@@ -57,6 +58,8 @@ pub struct PredictionLogStatus {
     files_set_aside: AtomicU64,
     last_prediction: ArcSwapOption<SystemTime>,
     outcomes: SlidingCounts,
+    /// Empty until somebody compares.
+    drift: ArcSwapOption<DriftByModel>,
 }
 
 /// Whether the database can be written.
@@ -178,6 +181,7 @@ impl PredictionLogStatus {
             files_set_aside: AtomicU64::new(0),
             last_prediction: ArcSwapOption::empty(),
             outcomes: SlidingCounts::default(),
+            drift: ArcSwapOption::empty(),
         }
     }
 
@@ -231,7 +235,7 @@ impl PredictionLogStatus {
 
     /// Returns the number of the file that is written: another one whenever the database was
     /// replaced by a new one, whose rows are numbered anew.
-    pub(crate) fn file_generation(&self) -> u64 {
+    pub fn file_generation(&self) -> u64 {
         self.file_generation.load(Ordering::Acquire)
     }
 
@@ -270,6 +274,16 @@ impl PredictionLogStatus {
     /// Returns how long transactions that logged something took.
     pub fn commit_times(&self) -> HistogramSnapshot {
         self.commit_times.snapshot()
+    }
+
+    /// Returns how far each model's answers have moved, if that is watched and has been looked at.
+    pub fn drift(&self) -> Option<Arc<DriftByModel>> {
+        self.drift.load_full()
+    }
+
+    /// Publishes how far each model's answers have moved.
+    pub(crate) fn drifts(&self, found: DriftByModel) {
+        self.drift.store(Some(Arc::new(found)));
     }
 
     pub(crate) fn publish(&self, state: DatabaseState) {

@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::report::{lenient, lenient_list};
-use super::table::{Align, Cell, Table};
-use super::words::{ago, bad, faint, good, number, one_line, warning};
+use crate::cli::table::{Align, Cell, Table};
+use crate::cli::words::{ago, bad, faint, good, number, one_line, time_of_day, warning};
 
 /// Characters that a line must leave to the message, or the date goes.
 const LEAST_ROOM: usize = 40;
@@ -99,12 +99,6 @@ impl History {
 
 fn whole_time(at: &str) -> String {
     at.to_owned()
-}
-
-/// Returns hours, minutes and seconds of a timestamp; all of it when it is none.
-fn time_of_day(at: &str) -> String {
-    let time = at.split_once('T').map_or(at, |(_, time)| time);
-    time.split(['.', 'Z']).next().unwrap_or(time).to_owned()
 }
 
 fn style(kind: &str) -> Style {

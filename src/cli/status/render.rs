@@ -8,9 +8,9 @@ use owo_colors::Style;
 use serde_json::Value;
 
 use super::report::{Model, Report, Step};
-use super::table::{Align, Cell, Table, flow};
 use super::tree;
-use super::words::{ago, bad, faint, good, mebibytes, one_line, scalar, state, warning};
+use crate::cli::table::{Align, Cell, Table, flow};
+use crate::cli::words::{ago, bad, faint, good, mebibytes, one_line, scalar, state, warning};
 
 /// Renders a report as coloured text; lines are cut to `width` characters where there is one.
 pub fn render(report: &Report, width: Option<usize>) -> String {

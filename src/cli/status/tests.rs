@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::events::History;
-use super::fetch::{EVENTS, STATUS, endpoint};
-use super::{Report, render};
+use super::{EVENTS, Report, render};
+use crate::cli::fetch::{STATUS, endpoint};
 
 const HEALTHY: &str = include_str!("fixtures/healthy.json");
 const FAILING: &str = include_str!("fixtures/failing.json");

@@ -7,8 +7,8 @@
 use owo_colors::Style;
 
 use super::report::{Actor, LastExit, Progress, Report};
-use super::table::{Align, Cell, Table};
-use super::words::{ago, bad, faint, number, one_line, state, warning};
+use crate::cli::table::{Align, Cell, Table};
+use crate::cli::words::{ago, bad, faint, number, one_line, state, warning};
 
 /// Where the reasons stand for which actors ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

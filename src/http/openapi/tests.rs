@@ -122,7 +122,7 @@ fn what_a_process_does_not_serve_is_not_in_its_document() {
     );
     assert!(no_inference.contains("/predict"), "{no_inference}");
     let no_log = without(Contents { logs: false, ..ALL });
-    assert_eq!(no_log, "/log /predictions /stats");
+    assert_eq!(no_log, "/export /log /predictions /stats");
     let no_faults = without(Contents {
         faults: false,
         ..ALL

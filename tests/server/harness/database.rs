@@ -13,14 +13,35 @@ pub struct Lock {
     connection: SqliteConnection,
 }
 
+/// Runs statements on a database that a server has open.
+pub fn change(database: &Path, statements: &[&'static str]) {
+    let runtime = runtime();
+    let options = SqliteConnectOptions::new().filename(database);
+    let options = options.busy_timeout(PATIENCE);
+    runtime.block_on(async {
+        let mut connection = options.connect().await.unwrap();
+        for statement in statements {
+            sqlx::query(*statement)
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+        connection.close().await.unwrap();
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
 // === impl Lock ===
 
 impl Lock {
     pub fn take(database: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let options = SqliteConnectOptions::new().filename(database);
         let options = options.busy_timeout(PATIENCE);
         let connection = runtime.block_on(async {

@@ -142,6 +142,7 @@ fn predictions_and_their_log_answer_as_the_document_says() {
         let url = format!("/predictions?{wrong}");
         site.ask("get", ("/predictions", &url), 400);
     }
+    site.ask("get", ("/export", "/export?format=xlsx"), 400);
 }
 
 #[test]

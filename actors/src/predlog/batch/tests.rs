@@ -276,11 +276,11 @@ fn depth_and_number_are_bounded() {
 fn predictions_made_here_are_read_like_those_that_are_sent() {
     let made: Prediction = serde_json::from_value(prediction()).expect("a prediction");
     let device = Label::try_new("edge-7").expect("a name");
-    let origin = Origin {
+    let provenance = Provenance {
         protocol: "predict",
         request_id: Some("r-1"),
     };
-    let made = LogBatch::new(device, std::slice::from_ref(&made), &origin).into_rows();
+    let made = LogBatch::new(device, std::slice::from_ref(&made), &provenance).into_rows();
     let sent = parse(&batch(&[prediction()]))
         .expect("a good batch")
         .into_rows();
@@ -300,4 +300,53 @@ fn predictions_made_here_are_read_like_those_that_are_sent() {
         (&made["protocol"], &made["request_id"]),
         (&json!("predict"), &json!("r-1"))
     );
+}
+
+#[test]
+fn a_prediction_that_is_forwarded_keeps_its_key_and_its_device() {
+    let first = parse(&batch(&[prediction(), prediction(), prediction()])).expect("a good batch");
+    let first = first.into_rows();
+    let origin = |row: &Row| json!({"key": row.key.to_string(), "edge_device_id": &*row.device});
+    let mut other = batch(&[prediction(), prediction()]);
+    other["edge_device_id"] = json!("relay");
+    other["origins"] = json!([origin(&first[2]), origin(&first[1])]);
+    let rows = parse(&other).expect("a good batch").into_rows();
+    assert_eq!(rows, [first[2].clone(), first[1].clone()]);
+
+    other["origins"][0]["edge_device_id"] = json!("edge-8");
+    let rows = parse(&other).expect("a good batch").into_rows();
+    assert_eq!(&*rows[0].device, "edge-8", "devices may be mixed");
+    assert_eq!(&*rows[1].device, "edge-7");
+}
+
+#[test]
+fn origins_that_fit_no_predictions_are_named() {
+    let key = "48aab1d82afa6e39378e839bb48a65f1";
+    let good = json!({"key": key, "edge_device_id": "edge-7"});
+    for (origins, expected) in [
+        (json!([]), "origins: has 0 entries for 1 predictions"),
+        (
+            json!([good, good]),
+            "origins: has 2 entries for 1 predictions",
+        ),
+        (
+            json!([{"key": "+8aab1d82afa6e39378e839bb48a65f1", "edge_device_id": "e"}]),
+            "origins[0].key: invalid value: string \"+8aab1d82afa6e39378e839bb48a65f1\", expected 32 hexadecimal digits",
+        ),
+        (
+            json!([{"key": key}]),
+            "origins[0].edge_device_id: is missing",
+        ),
+        (
+            json!([{"key": key, "edge_device_id": ""}]),
+            "origins[0].edge_device_id: must not be empty",
+        ),
+    ] {
+        let mut sent = batch(&[prediction()]);
+        sent["origins"] = origins;
+        assert_eq!(problems(parse(&sent)), [expected]);
+    }
+    let mut sent = batch(&[prediction()]);
+    sent["origins"] = json!(null);
+    parse(&sent).expect("a batch that is not forwarded");
 }

@@ -318,6 +318,7 @@ async fn stats_count_what_is_there() {
         },
         "by_hour": [{"hour": "2025-01-01T12:00:00Z", "total": 4, "defects": 2, "defect_rate": 0.5}],
         "first_timestamp": "2025-01-01T12:00:00.01Z", "last_timestamp": "2025-01-01T12:00:00.03Z",
+        "drift": null,
     });
     assert_eq!(json!(stats), expected);
 }
@@ -473,4 +474,59 @@ async fn every_set_of_filters_has_its_index() {
         assert!(plan.contains(expected), "{query:?}: {plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{query:?}: {plan}");
     }
+}
+
+/// Ten-minute slots of the commit decide what is compared, and rows of before are of no account.
+#[tokio::test]
+async fn drift_is_told_from_what_was_committed_in_the_window_and_before_it() {
+    const MINUTE: i64 = 60_000;
+    let settings = DriftSettings {
+        window: Duration::from_secs(3_600),
+        reference: Duration::from_secs(86_400),
+        min_predictions: 10,
+        every: Duration::from_secs(60),
+    };
+    let mut fixture = Fixture::with(|config| config.drift = Some(settings)).await;
+    let now = PredictionTime::parse("2025-06-01T12:05:00Z").expect("a time");
+    let mut number = 0;
+    for (minutes_ago, class, confidence, count) in [
+        (2, "dent", 0.95, 15),
+        (30, "scratch", 0.5, 5),
+        (90, "dent", 0.95, 10),
+        (300, "scratch", 0.95, 10),
+        (3 * 24 * 60, "scratch", 0.1, 500),
+    ] {
+        let one = |_| {
+            number += 1;
+            let mut found = prediction(&format!("image {number}"), &at(0), true);
+            found["detections"] = json!([{"class": class, "confidence": confidence}]);
+            found
+        };
+        let batch: Vec<_> = (0..count).map(one).collect();
+        let committed = now.unix_millis() - minutes_ago * MINUTE;
+        let inserted = fixture
+            .store
+            .insert(&[rows("edge", &batch)], committed)
+            .await;
+        inserted.expect("commits");
+    }
+    let found = fixture.reader.drift(&settings, now).await.expect("told");
+    let drift = found["surface"];
+    assert_eq!(
+        (drift.window_predictions, drift.reference_predictions),
+        (20, 20)
+    );
+    // 75 % against 50 %, and 25 % against 50 %.
+    let expected = 0.25 * 1.5f64.ln() - 0.25 * 0.5f64.ln();
+    assert!((drift.classes - expected).abs() < 1e-9, "{drift:?}");
+    // 75 % against all, and 25 % against none.
+    let expected = -0.25 * 0.75f64.ln() + (0.25 - 1e-4) * (0.25f64 / 1e-4).ln();
+    assert!((drift.confidence - expected).abs() < 1e-9, "{drift:?}");
+
+    let more = DriftSettings {
+        min_predictions: 21,
+        ..settings
+    };
+    let found = fixture.reader.drift(&more, now).await.expect("told");
+    assert!(found.is_empty(), "{found:?}");
 }

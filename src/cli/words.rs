@@ -1,4 +1,4 @@
-//! How the picture writes numbers, spans of time and states, and in which colours.
+//! How tables and pictures write numbers, spans of time and states, and in which colours.
 
 use owo_colors::Style;
 use serde_json::Value;
@@ -55,6 +55,12 @@ pub(super) fn one_line(text: &str) -> String {
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// Returns hours, minutes and seconds of a timestamp; all of it when it is none.
+pub(super) fn time_of_day(at: &str) -> String {
+    let time = at.split_once('T').map_or(at, |(_, time)| time);
+    time.split(['.', 'Z']).next().unwrap_or(time).to_owned()
 }
 
 pub(super) fn good() -> Style {

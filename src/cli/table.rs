@@ -97,7 +97,7 @@ impl Cell {
     }
 
     /// Returns the cell, cut to so many characters; a cut shows as an ellipsis.
-    fn cut(self, width: usize) -> Self {
+    pub(super) fn cut(self, width: usize) -> Self {
         if self.width() <= width {
             return self;
         }

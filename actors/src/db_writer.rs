@@ -34,7 +34,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::predlog::{
     Buffer, DatabaseState, FileIdentity, Handles, LogError, PredictionLog, PredictionLogConfig,
-    PredictionLogStatus, PredictionTime, Reader, Records, RoomTaken, Row, SinkTarget, Store,
+    PostgresReader, PredictionLogStatus, PredictionTime, Reader, Records, RoomTaken, Row, SinkTarget, Store,
     StoreError, ThreadBudget, retention, set_aside,
 };
 
@@ -127,7 +127,10 @@ pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, 
     let buffer = Arc::new(Buffer::new(config.buffer_rows));
     let records = match config.sink.as_ref().map(|sink| &sink.target) {
         Some(SinkTarget::Impetus(other)) => Records::Elsewhere(Arc::clone(&other.url)),
-        Some(SinkTarget::Postgres(_)) | None => Records::File(Arc::clone(&reader)),
+        Some(SinkTarget::Postgres(settings)) => {
+            Records::Postgres(Arc::new(PostgresReader::new(&config, settings)))
+        }
+        None => Records::File(Arc::clone(&reader)),
     };
     let room_bytes = config.inbox_bytes;
     let (inbox, tick) = (config.inbox, config.check_every);

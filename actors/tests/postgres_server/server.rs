@@ -1,7 +1,7 @@
 //! A real PostgreSQL for tests: a cluster of its own in a temporary folder, on a free port of
 //! 127.0.0.1, which can be stopped, killed and started again, and is gone when it is dropped.
 //!
-//! The programs come from the `PATH`, from where Debian has them, or from what
+//! The programs come from the `PATH`, from where packages put them, or from what
 //! `scripts/install-postgresql.sh` fetched. PostgreSQL refuses to run as root: for root it runs as
 //! the user `nobody`.
 
@@ -269,16 +269,18 @@ fn programs() -> PathBuf {
             .all(|program| folder.join(program).exists())
     };
     on_path
-        .chain(debians())
+        .chain(installed())
         .chain(fetched)
         .find(has_all)
         .expect("no postgres: run scripts/install-postgresql.sh")
 }
 
-/// Returns where Debian's packages have their programs.
-fn debians() -> impl Iterator<Item = PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    versions
+/// Returns where packages put programs that are not on the `PATH`.
+fn installed() -> impl Iterator<Item = PathBuf> {
+    ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"]
+        .into_iter()
+        .filter_map(|folder| fs::read_dir(folder).ok())
+        .flatten()
         .flatten()
         .map(|version| version.path().join("bin"))
 }

@@ -51,7 +51,7 @@ fi
 [ -n "$version" ] || give_up "apt does not know the package 'postgresql'"
 # What the libraries need in turn, where Debian's smallest installation lacks it.
 more=
-for package in libkrb5-3 libk5crypto3 libkrb5support0 libkeyutils1 libsasl2-2 libedit2 libbsd0 libmd0 libreadline8 libreadline8t64; do
+for package in libcom-err2 libkrb5-3 libk5crypto3 libkrb5support0 libkeyutils1 libsasl2-2 libedit2 libbsd0 libmd0 libreadline8 libreadline8t64; do
     if apt-cache show "$package" >/dev/null 2>&1; then more="$more $package"; fi
 done
 # shellcheck disable=SC2046,SC2086 # several packages, not one

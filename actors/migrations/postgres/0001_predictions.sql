@@ -26,7 +26,8 @@ CREATE TABLE predictions (
     confidence smallint,
     -- The prediction as its sender wrote it.
     body json NOT NULL,
-    PRIMARY KEY (key, taken_at)
+    -- The time first: keys made of ids are scattered, and a transaction should write few pages.
+    PRIMARY KEY (taken_at, key)
 ) PARTITION BY RANGE (taken_at);
 
 CREATE TABLE predictions_other PARTITION OF predictions DEFAULT;

@@ -30,8 +30,9 @@ use std::time::Duration;
 
 use impetus_supervision::Clock;
 use sqlx::PgConnection;
+use tracing::warn;
 
-use self::failure::Failure;
+use self::failure::{Failure, is_about_waiting};
 use self::partitions::{Partitions, Window};
 pub(crate) use self::reader::PostgresReader;
 use self::retention::Keep;
@@ -181,10 +182,14 @@ impl Sink for PostgresSink {
             now,
         };
         let failed = |error| self.server.name.error("removing", &error);
-        let removed = keep
-            .prune(&mut connection, &mut self.partitions)
-            .await
-            .map_err(failed)?;
+        let removed = match keep.prune(&mut connection, &mut self.partitions).await {
+            // Somebody reads for long; the next time will do.
+            Err(error) if is_about_waiting(&error) => {
+                warn!(%error, "predictions that are kept no longer not removed for now");
+                0
+            }
+            removed => removed.map_err(failed)?,
+        };
         // Made ahead, so that no row of a new day waits for it.
         let window = self.window(now);
         let ahead = (0..=DAYS_AHEAD).map(|days| Day::of(now).plus(days));

@@ -5,6 +5,12 @@
 //! `scripts/install-postgresql.sh` fetched. PostgreSQL refuses to run as root: for root it runs as
 //! the user `nobody`.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "several test programs include it, and each uses some of it"
+)]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -37,7 +43,6 @@ const READY: &str = "database system is ready to accept connections";
 
 // === impl Postgres ===
 
-#[allow(dead_code, reason = "each test program uses some of it")]
 impl Postgres {
     pub const USER: &str = "impetus";
     pub const PASSWORD: &str = "a pass/word: %40'";
@@ -139,7 +144,9 @@ impl Postgres {
             .expect("psql starts");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{sql}: {errors}");
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned()
     }
 
     fn start_in(folder: TempDir, data: PathBuf) -> Self {
@@ -178,7 +185,13 @@ impl Postgres {
     fn initialise(&self) {
         let output = self
             .command("initdb")
-            .args(["--no-sync", "--encoding=UTF8", "--locale=C", "-U", "postgres"])
+            .args([
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C",
+                "-U",
+                "postgres",
+            ])
             .args(["--auth-local=trust", "--auth-host=scram-sha-256", "-D"])
             .arg(&self.data)
             .output()

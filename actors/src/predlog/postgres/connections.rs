@@ -47,7 +47,11 @@ impl Connections {
 
     /// Waits for its turn and takes a connection of this runtime that works, or makes one.
     pub(super) async fn take(&self, server: &Server) -> Result<Reading<'_>, ReadError> {
-        let permit = self.permits.acquire().await.map_err(ReadError::unavailable)?;
+        let permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(ReadError::unavailable)?;
         let runtime = Handle::current().id();
         let mut kept = self.kept(runtime);
         if let Some(connection) = &mut kept

@@ -129,6 +129,15 @@ pub(super) async fn list(connection: &mut PgConnection) -> Result<BTreeSet<Day>,
     Ok(names.iter().filter_map(day).collect())
 }
 
+/// Returns the last day that has been removed; days up to then get no partition again.
+pub(super) async fn removed_through(
+    connection: &mut PgConnection,
+) -> Result<Option<Day>, sqlx::Error> {
+    sqlx::query_scalar("SELECT removed_through FROM prediction_retention")
+        .fetch_one(connection)
+        .await
+}
+
 /// Removes the partition of a day with all that is in it.
 pub(super) async fn drop_day(connection: &mut PgConnection, day: Day) -> Result<(), sqlx::Error> {
     let Some(name) = name(day) else {
@@ -150,11 +159,19 @@ async fn make(connection: &mut PgConnection, day: Day) -> Result<bool, sqlx::Err
         // Another program was faster.
         return Ok(true);
     }
+    if removed_through(&mut transaction).await? >= Some(day) {
+        // Its rows go by the time at which they were logged, and so do the keys of their ids.
+        return Ok(false);
+    }
     // A reading that has seen which partitions there are must not find its rows moved.
-    execute(&mut transaction, "LOCK TABLE ONLY predictions IN ACCESS EXCLUSIVE MODE".into()).await?;
+    execute(
+        &mut transaction,
+        "LOCK TABLE ONLY predictions IN ACCESS EXCLUSIVE MODE".into(),
+    )
+    .await?;
     let waiting: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM (SELECT FROM predictions_other WHERE taken_at >= $1 \
-         AND taken_at < $2 LIMIT $3) AS some",
+         AND taken_at < $2 LIMIT $3) AS found",
     )
     .bind(day.begins())
     .bind(day.ends())
@@ -162,7 +179,10 @@ async fn make(connection: &mut PgConnection, day: Day) -> Result<bool, sqlx::Err
     .fetch_one(&mut *transaction)
     .await?;
     if waiting > MOST_MOVED {
-        warn!(day = begins, "partition not made: too many of its predictions lie with others");
+        warn!(
+            day = begins,
+            "partition not made: too many of its predictions lie with others"
+        );
         return Ok(false);
     }
     // The indices are made when it becomes a partition, after the rows are in it.

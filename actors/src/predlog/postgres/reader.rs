@@ -163,7 +163,13 @@ impl PostgresReader {
             let body: String = row.try_get(4)?;
             filling.bytes += body.len();
             filling.last = Some(place);
-            let row = (place.seq, row.try_get(1)?, place.taken_at, logged_at.0, body);
+            let row = (
+                place.seq,
+                row.try_get(1)?,
+                place.taken_at,
+                logged_at.0,
+                body,
+            );
             filling.page.predictions.push(logged(row)?);
         }
         Ok(false)
@@ -276,21 +282,21 @@ async fn counts(connection: &mut PgConnection) -> Result<Counts, sqlx::Error> {
     let mut snapshot = connection
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?;
-    let latencies = sqlx::query_as("SELECT model_name, latency::bigint, total FROM rollup_latencies")
-        .fetch_all(&mut *snapshot)
-        .await?;
+    let latencies =
+        sqlx::query_as("SELECT model_name, latency::bigint, total FROM rollup_latencies")
+            .fetch_all(&mut *snapshot)
+            .await?;
     let models = sqlx::query_as("SELECT model_name, total, defects FROM rollup_models")
         .fetch_all(&mut *snapshot)
         .await?;
     let devices = sqlx::query_as("SELECT edge_device_id, total, defects FROM rollup_devices")
         .fetch_all(&mut *snapshot)
         .await?;
-    let hours: Vec<(Instant, i64, i64)> = sqlx::query_as(
-        "SELECT hour, total, defects FROM rollup_hours ORDER BY hour DESC LIMIT $1",
-    )
-    .bind(i64::try_from(Stats::MAX_HOURS).unwrap_or(i64::MAX))
-    .fetch_all(&mut *snapshot)
-    .await?;
+    let hours: Vec<(Instant, i64, i64)> =
+        sqlx::query_as("SELECT hour, total, defects FROM rollup_hours ORDER BY hour DESC LIMIT $1")
+            .bind(i64::try_from(Stats::MAX_HOURS).unwrap_or(i64::MAX))
+            .fetch_all(&mut *snapshot)
+            .await?;
     let hour = |(hour, total, defects): (Instant, i64, i64)| {
         (hour.0.div_euclid(Stats::HOUR_MILLIS), total, defects)
     };
@@ -306,9 +312,7 @@ async fn counts(connection: &mut PgConnection) -> Result<Counts, sqlx::Error> {
 }
 
 /// Returns the times of the oldest and the newest row: looked for in the days that have them.
-async fn span(
-    connection: &mut PgConnection,
-) -> Result<(Option<i64>, Option<i64>), sqlx::Error> {
+async fn span(connection: &mut PgConnection) -> Result<(Option<i64>, Option<i64>), sqlx::Error> {
     let days: (Option<Day>, Option<Day>) =
         sqlx::query_as("SELECT min(day), max(day) FROM rollup_models_by_day")
             .fetch_one(&mut *connection)
@@ -318,8 +322,16 @@ async fn span(
     };
     let mut ends = [None, None];
     for (end, day, sql) in [
-        (0, first, "SELECT min(taken_at) FROM predictions WHERE taken_at >= $1 AND taken_at < $2"),
-        (1, last, "SELECT max(taken_at) FROM predictions WHERE taken_at >= $1 AND taken_at < $2"),
+        (
+            0,
+            first,
+            "SELECT min(taken_at) FROM predictions WHERE taken_at >= $1 AND taken_at < $2",
+        ),
+        (
+            1,
+            last,
+            "SELECT max(taken_at) FROM predictions WHERE taken_at >= $1 AND taken_at < $2",
+        ),
     ] {
         let found: Option<Instant> = sqlx::query_scalar(sql)
             .bind(day.begins())

@@ -63,7 +63,7 @@ impl Keep {
                 .await?;
         }
         if let Some(day) = too_old {
-            remember(connection, day).await?;
+            remember_if_none_is_left(connection, day).await?;
         }
         rows += prune_others(connection).await?;
         if let Some(drift) = &self.drift {
@@ -126,6 +126,23 @@ async fn drop_day(connection: &mut PgConnection, day: Day) -> Result<u64, sqlx::
     Ok(rows)
 }
 
+/// Remembers that the days up to this one have been removed, once they have been.
+async fn remember_if_none_is_left(
+    connection: &mut PgConnection,
+    day: Day,
+) -> Result<(), sqlx::Error> {
+    let removed = partitions::removed_through(connection).await?;
+    if removed.is_some_and(|removed| removed >= day) {
+        return Ok(());
+    }
+    let mut transaction = partitions::begin(connection).await?;
+    let there = partitions::list(&mut transaction).await?;
+    if there.first().is_none_or(|first| *first > day) {
+        remember(&mut transaction, day).await?;
+    }
+    transaction.commit().await
+}
+
 /// Remembers that the days up to this one have been removed.
 async fn remember(connection: &mut PgConnection, day: Day) -> Result<(), sqlx::Error> {
     sqlx::query(
@@ -140,10 +157,7 @@ async fn remember(connection: &mut PgConnection, day: Day) -> Result<(), sqlx::E
 
 /// Removes pieces of what was logged in days that have been removed but lies in none of them.
 async fn prune_others(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
-    let through: Option<Day> = sqlx::query_scalar("SELECT removed_through FROM prediction_retention")
-        .fetch_one(&mut *connection)
-        .await?;
-    let Some(through) = through else {
+    let Some(through) = partitions::removed_through(connection).await? else {
         return Ok(0);
     };
     let mut rows = 0;

@@ -79,7 +79,10 @@ impl<'a> Changes<'a> {
     pub(super) fn say(&mut self, said: Said<'a>) {
         let slot = said.logged_at.div_euclid(SLOT_MILLIS);
         let class = said.class.unwrap_or_default();
-        let confidence = said.confidence.and_then(|part| i16::try_from(part).ok()).unwrap_or(-1);
+        let confidence = said
+            .confidence
+            .and_then(|part| i16::try_from(part).ok())
+            .unwrap_or(-1);
         *self.classes.entry((said.model, slot, class)).or_default() += 1;
         let counted = self.confidences.entry((said.model, slot, confidence));
         *counted.or_default() += 1;
@@ -299,7 +302,10 @@ pub(super) async fn forget_drift(
         "DELETE FROM drift_classes WHERE slot < $1",
         "DELETE FROM drift_confidences WHERE slot < $1",
     ] {
-        sqlx::query(sql).bind(slot).execute(&mut *connection).await?;
+        sqlx::query(sql)
+            .bind(slot)
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }

@@ -101,8 +101,7 @@ impl Server {
         if let Some(file) = &self.settings.ca_file {
             options = options.ssl_root_cert(file);
             // Whoever names an authority wants it asked; the driver's default would not ask it.
-            if !self.settings.url.contains("sslmode=") && !self.settings.url.contains("ssl-mode=")
-            {
+            if !self.settings.url.contains("sslmode=") && !self.settings.url.contains("ssl-mode=") {
                 options = options.ssl_mode(PgSslMode::VerifyFull);
             }
         }

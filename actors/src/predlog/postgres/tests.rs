@@ -86,10 +86,25 @@ impl Fixture {
         let day = "(taken_at AT TIME ZONE 'UTC')::date";
         let hour = "date_trunc('hour', taken_at, 'UTC')";
         for (table, columns, groups, counts) in [
-            ("rollup_models", "model_name, total, defects", "model_name", true),
-            ("rollup_devices", "edge_device_id, total, defects", "edge_device_id", true),
+            (
+                "rollup_models",
+                "model_name, total, defects",
+                "model_name",
+                true,
+            ),
+            (
+                "rollup_devices",
+                "edge_device_id, total, defects",
+                "edge_device_id",
+                true,
+            ),
             ("rollup_hours", "hour, total, defects", hour, true),
-            ("rollup_latencies", "model_name, latency, total", "model_name, latency", false),
+            (
+                "rollup_latencies",
+                "model_name, latency, total",
+                "model_name, latency",
+                false,
+            ),
             (
                 "rollup_models_by_day",
                 "model_name, day, total, defects",
@@ -143,7 +158,10 @@ fn landed_at(created_at: i64, device: &str, predictions: &[Value]) -> Vec<Landed
         created_at,
         row: row.clone(),
     };
-    (1..).zip(rows(device, predictions).iter()).map(row).collect()
+    (1..)
+        .zip(rows(device, predictions).iter())
+        .map(row)
+        .collect()
 }
 
 /// Returns a prediction that its sender has named.

@@ -24,7 +24,11 @@ impl Chance {
                 format!("2025-01-{day:02}T{hour:02}:{minute:02}:00Z")
             }
         };
-        let mut made = prediction(&format!("image {}", self.below(30)), &time, self.below(3) == 0);
+        let mut made = prediction(
+            &format!("image {}", self.below(30)),
+            &time,
+            self.below(3) == 0,
+        );
         made["model_name"] = json!(format!("model {}", self.below(3)));
         made["inference_time_ms"] = json!(1 + self.below(4) * 40);
         if self.below(2) == 0 {
@@ -85,7 +89,10 @@ async fn drift_is_counted_when_it_is_watched_and_forgotten_by_its_age() {
     let mut fixture = Fixture::new();
     let mut found = prediction("a", "2025-01-15T10:00:00Z", true);
     found["detections"] = json!([{"class": "dent", "confidence": 0.5}]);
-    let batch = landed("edge", &[found, prediction("b", "2025-01-15T10:00:00Z", false)]);
+    let batch = landed(
+        "edge",
+        &[found, prediction("b", "2025-01-15T10:00:00Z", false)],
+    );
     deliver(&mut fixture.sink(), &batch[..1]).await;
     assert_eq!(fixture.count("drift_classes"), 0);
     fixture.config.drift = Some(DriftSettings {

@@ -37,7 +37,9 @@ async fn an_id_that_comes_again_with_another_time_is_the_same_prediction() {
     deliver(&mut sink, &landed("edge", &again)).await;
     deliver(&mut sink, &landed("other", &again)).await;
     let found = "SELECT edge_device_id, taken_at FROM predictions ORDER BY 1, 2";
-    let found = fixture.server.psql(&format!("SET timezone = 'UTC'; {found}"));
+    let found = fixture
+        .server
+        .psql(&format!("SET timezone = 'UTC'; {found}"));
     let expected = "edge|2025-01-14 10:00:00+00\nedge|2025-01-15 10:00:00+00\n\
                     other|2025-01-14 10:00:00+00\nother|2025-01-14 10:00:00+00";
     assert_eq!(found, expected);
@@ -103,9 +105,9 @@ async fn a_prediction_lies_in_the_partition_of_its_own_day_or_with_those_of_no_d
     ];
     let batch: Vec<_> = times.map(|time| prediction(time, time, false)).into();
     deliver(&mut sink, &landed("edge", &batch)).await;
-    let found = fixture.server.psql(
-        "SELECT tableoid::regclass, count(*) FROM predictions GROUP BY 1 ORDER BY 1::text",
-    );
+    let found = fixture
+        .server
+        .psql("SELECT tableoid::regclass::text, count(*) FROM predictions GROUP BY 1 ORDER BY 1");
     let expected = "predictions_20231212|1\npredictions_20250115|1\npredictions_20250116|1\n\
                     predictions_20250117|1\npredictions_other|6";
     assert_eq!(found, expected);
@@ -127,7 +129,10 @@ async fn a_day_that_comes_near_gets_its_rows_from_those_of_no_day() {
     deliver(&mut early, &landed("edge", &ahead)).await;
     assert_eq!(fixture.count("predictions_other"), 2);
     let mut later = fixture.sink_at(NOW + 4 * 86_400_000);
-    let that_day = [prediction("c", "2025-01-20T11:00:00Z", false), ahead[0].clone()];
+    let that_day = [
+        ahead[0].clone(),
+        prediction("c", "2025-01-20T11:00:00Z", false),
+    ];
     deliver(&mut later, &landed("edge", &that_day)).await;
     assert_eq!(fixture.count("predictions_20250120"), 2);
     assert_eq!(fixture.count("predictions_other"), 1);
@@ -142,7 +147,12 @@ async fn a_partition_that_cannot_be_made_now_is_made_later() {
     let fixture = Fixture::new();
     let mut sink = fixture.sink();
     sink.check().await.expect("the tables are there");
-    let mut stranger = fixture.sink().server.connect(Purpose::Read).await.expect("connects");
+    let mut stranger = fixture
+        .sink()
+        .server
+        .connect(Purpose::Read)
+        .await
+        .expect("connects");
     sqlx::raw_sql("BEGIN; SELECT count(*) FROM predictions")
         .execute(&mut stranger)
         .await
@@ -150,7 +160,10 @@ async fn a_partition_that_cannot_be_made_now_is_made_later() {
     let batch = landed("edge", &[prediction("a", "2025-01-15T10:00:00Z", true)]);
     deliver(&mut sink, &batch).await;
     assert_eq!(fixture.count("predictions_other"), 1);
-    sqlx::raw_sql("COMMIT").execute(&mut stranger).await.expect("ends");
+    sqlx::raw_sql("COMMIT")
+        .execute(&mut stranger)
+        .await
+        .expect("ends");
     assert_eq!(sink.prune(NOW).await.expect("nothing to do"), 0);
     assert_eq!(fixture.count("predictions_20250115"), 1);
     deliver(&mut sink, &batch).await;
@@ -181,7 +194,11 @@ async fn hostile_text_is_kept_as_it_was_sent() {
         deliver(&mut sink, &rows).await;
         batch.extend(rows);
     }
-    assert!(batch.iter().all(|landed| landed.row.body.contains("\\u0000")));
+    assert!(
+        batch
+            .iter()
+            .all(|landed| landed.row.body.contains("\\u0000"))
+    );
     let mut connection = sink.take_connection().await.expect("connects");
     let kept: Vec<(String, String, String, String, String)> = sqlx::query_as(
         "SELECT edge_device_id, model_name, model_version, class, body::text FROM predictions \
@@ -195,7 +212,13 @@ async fn hostile_text_is_kept_as_it_was_sent() {
         .zip(&batch)
         .map(|(text, landed)| {
             let text = text.to_owned();
-            (text.clone(), text.clone(), text.clone(), text, landed.row.body.to_string())
+            (
+                text.clone(),
+                text.clone(),
+                text.clone(),
+                text,
+                landed.row.body.to_string(),
+            )
         })
         .collect();
     assert_eq!(kept, sent);
@@ -227,8 +250,14 @@ async fn rows_that_postgresql_cannot_store_are_refused_alone() {
     let refused: Vec<_> = delivery.refused.iter().map(|row| row.index).collect();
     assert_eq!(refused, [17, 42]);
     let reasons = format!("{:?}", delivery.refused);
-    assert!(reasons.contains("PostgreSQL cannot store it: invalid byte sequence"), "{reasons}");
-    assert!(reasons.contains("invalid input syntax for type json"), "{reasons}");
+    assert!(
+        reasons.contains("PostgreSQL cannot store it: invalid byte sequence"),
+        "{reasons}"
+    );
+    assert!(
+        reasons.contains("invalid input syntax for type json"),
+        "{reasons}"
+    );
     assert_eq!(fixture.count("predictions"), 48);
     fixture.assert_counted();
 }
@@ -258,9 +287,14 @@ async fn rows_of_one_instant_keep_their_order() {
     deliver(&mut fixture.sink(), &batch).await;
     let keys: Vec<PredictionKey> = batch.iter().map(|landed| landed.row.key).collect();
     let hex = |key: &PredictionKey| -> String {
-        key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        key.as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     };
     let expected: Vec<_> = keys.iter().map(hex).collect();
-    let found = fixture.server.psql("SELECT encode(key, 'hex') FROM predictions ORDER BY seq");
+    let found = fixture
+        .server
+        .psql("SELECT encode(key, 'hex') FROM predictions ORDER BY seq");
     assert_eq!(found.lines().collect::<Vec<_>>(), expected);
 }

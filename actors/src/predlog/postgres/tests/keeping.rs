@@ -26,7 +26,11 @@ async fn days_that_ended_too_long_ago_go_with_their_counts() {
     });
     let mut batch = Vec::new();
     for (day, sent) in (12..).zip(&days) {
-        batch.extend(landed_at(NOW + (day - 15) * DAY, "edge", &[sent.clone()]));
+        batch.extend(landed_at(
+            NOW + (day - 15) * DAY,
+            "edge",
+            std::slice::from_ref(sent),
+        ));
     }
     deliver(&mut fixture.sink(), &batch).await;
     fixture.config.retention = keep_for(2);
@@ -54,7 +58,11 @@ async fn days_that_ended_too_long_ago_go_with_their_counts() {
 async fn predictions_of_no_day_go_by_when_they_were_logged() {
     let mut fixture = Fixture::new();
     fixture.config.retention = keep_for(2);
-    let times = ["0001-01-01T00:00:00Z", "2020-01-01T00:00:00Z", "9999-01-01T00:00:00Z"];
+    let times = [
+        "0001-01-01T00:00:00Z",
+        "2020-01-01T00:00:00Z",
+        "9999-01-01T00:00:00Z",
+    ];
     let batch = |created_at: i64, kind: &str| {
         let named = times.map(|time| named(&format!("{kind} {time}"), time, true));
         landed_at(created_at, "edge", &named)
@@ -67,7 +75,11 @@ async fn predictions_of_no_day_go_by_when_they_were_logged() {
     assert_eq!(fixture.count("prediction_names"), 3);
     fixture.assert_counted();
     deliver(&mut sink, &batch(NOW, "new")).await;
-    assert_eq!(fixture.count("predictions_other"), 3, "they are still known");
+    assert_eq!(
+        fixture.count("predictions_other"),
+        3,
+        "they are still known"
+    );
     assert_eq!(sink.prune(NOW + 4 * DAY).await.expect("removes"), 3);
     assert_eq!(fixture.count("prediction_names"), 0);
     fixture.assert_counted();
@@ -91,13 +103,67 @@ async fn the_oldest_days_go_while_all_are_too_large_but_never_todays() {
     let size: u64 = fixture.server.psql(size).parse().expect("a number");
     fixture.config.retention.keep_bytes = Some(size * 3 / 5);
     let removed = fixture.sink().prune(NOW).await.expect("removes");
-    assert!((400..=800).contains(&removed) && removed % 200 == 0, "{removed}");
+    assert!(
+        (400..=800).contains(&removed) && removed % 200 == 0,
+        "{removed}"
+    );
     assert_eq!(fixture.count("predictions"), 1_200 - removed);
     fixture.assert_counted();
     fixture.config.retention.keep_bytes = Some(1);
     fixture.sink().prune(NOW).await.expect("removes");
     assert_eq!(fixture.count("predictions"), 200);
     assert_eq!(fixture.count("predictions_20250115"), 200);
+    fixture.assert_counted();
+}
+
+/// A day that has been removed is not begun anew by a row that comes late.
+#[tokio::test]
+async fn a_row_of_a_removed_day_gets_no_partition_and_goes_by_when_it_was_logged() {
+    let mut fixture = Fixture::new();
+    let mut sink = fixture.sink();
+    let day: Vec<_> = (0..200)
+        .map(|index| named(&format!("p-{index}"), "2025-01-10T10:00:00Z", false))
+        .collect();
+    deliver(&mut sink, &landed_at(NOW - 5 * DAY, "edge", &day)).await;
+    fixture.config.retention.keep_bytes = Some(1);
+    assert_eq!(fixture.sink().prune(NOW).await.expect("removes"), 200);
+    let late = [named("late", "2025-01-10T10:00:00Z", true)];
+    deliver(&mut sink, &landed("edge", &late)).await;
+    deliver(&mut sink, &landed_at(NOW - 6 * DAY, "edge", &day[..3])).await;
+    assert_eq!(fixture.count("predictions_other"), 4);
+    assert_eq!(fixture.sink().prune(NOW).await.expect("removes"), 3);
+    assert_eq!(fixture.count("predictions"), 1);
+    assert_eq!(fixture.count("prediction_names"), 1);
+    deliver(&mut sink, &landed("edge", &late)).await;
+    assert_eq!(fixture.count("predictions"), 1);
+    fixture.assert_counted();
+}
+
+/// Somebody who reads for long is waited for, and is no failure of the sink.
+#[tokio::test]
+async fn what_cannot_be_removed_now_is_removed_later() {
+    let mut fixture = Fixture::new();
+    let old = prediction("a", "2025-01-05T10:00:00Z", true);
+    deliver(&mut fixture.sink(), &landed("edge", &[old])).await;
+    let mut stranger = fixture
+        .sink()
+        .server
+        .connect(Purpose::Read)
+        .await
+        .expect("connects");
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM predictions")
+        .execute(&mut stranger)
+        .await
+        .expect("reads");
+    fixture.config.retention = keep_for(2);
+    let mut sink = fixture.sink();
+    assert_eq!(sink.prune(NOW).await.expect("waits"), 0);
+    assert_eq!(fixture.count("predictions"), 1);
+    sqlx::raw_sql("COMMIT")
+        .execute(&mut stranger)
+        .await
+        .expect("ends");
+    assert_eq!(sink.prune(NOW).await.expect("removes"), 1);
     fixture.assert_counted();
 }
 
@@ -153,6 +219,8 @@ async fn removing_while_others_deliver_keeps_the_counts() {
             .expect("does its work");
     }
     fixture.assert_counted();
-    let oldest = fixture.server.psql("SELECT min(taken_at) >= '2025-01-05' FROM predictions");
+    let oldest = fixture
+        .server
+        .psql("SELECT min(taken_at) >= '2025-01-05' FROM predictions");
     assert_eq!(oldest, "t");
 }

@@ -35,9 +35,9 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::predlog::{
-    Buffer, DatabaseState, FileIdentity, Handles, LogError, PredictionLog, PredictionLogConfig,
-    PredictionLogStatus, PredictionTime, Reader, Records, RoomTaken, Row, SinkTarget, Store,
-    StoreError, ThreadBudget,
+    Buffer, DatabaseState, FileIdentity, Handles, LogError, PostgresReader, PredictionLog,
+    PredictionLogConfig, PredictionLogStatus, PredictionTime, Reader, Records, RoomTaken, Row,
+    SinkTarget, Store, StoreError, ThreadBudget,
 };
 
 /// Name of the actor.
@@ -133,7 +133,10 @@ pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, 
     let reader = Arc::new(Reader::new(&config));
     let records = match config.sink.as_ref().map(|sink| &sink.target) {
         Some(SinkTarget::Impetus(other)) => Records::Elsewhere(Arc::clone(&other.url)),
-        Some(SinkTarget::Postgres(_)) | None => Records::File(Arc::clone(&reader)),
+        Some(SinkTarget::Postgres(settings)) => {
+            Records::Postgres(Arc::new(PostgresReader::new(&config, settings)))
+        }
+        None => Records::File(Arc::clone(&reader)),
     };
     let room_bytes = config.inbox_bytes;
     let (inbox, tick) = (config.inbox, config.check_every);

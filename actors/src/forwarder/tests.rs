@@ -9,9 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::db_writer::{self, DB_WRITER};
-use crate::predlog::{
-    ImpetusSettings, LogBatch, PredictionLog, PredictionLogConfig, RefusedRow, SinkTarget,
-};
+use crate::predlog::sink::RefusedRow;
+use crate::predlog::{ImpetusSettings, LogBatch, PredictionLog, PredictionLogConfig, SinkTarget};
 
 /// No test is meant to take this long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -115,7 +114,7 @@ impl Fixture {
         config.sink = Some(settings.clone());
         let clock = Arc::new(SystemClock::new());
         let (writer, log) = db_writer::child(config.clone(), clock.clone());
-        let shared = log.to_forward(&config, settings).expect("there is a sink");
+        let shared = log.to_forward(&config, settings);
         let made = sink.clone();
         let forwarder = child(shared, move || made.clone());
         let root = SupervisorSpec::new("root").child(writer).child(forwarder);
@@ -184,9 +183,7 @@ impl Fixture {
             max_backlog: 0,
             max_age: None,
         };
-        self.log
-            .to_forward(&config, settings)
-            .expect("there is a sink")
+        self.log.to_forward(&config, settings)
     }
 
     fn state(&self) -> Arc<SinkState> {

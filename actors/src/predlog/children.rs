@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use impetus_supervision::{ChildSpec, Clock};
 
-use super::config::PredictionLogConfig;
+use super::config::{PredictionLogConfig, SinkSettings, SinkTarget};
+use super::impetus_sink::ImpetusSink;
 use super::log::PredictionLog;
-use crate::{db_writer, drift_watch};
+use super::postgres::PostgresSink;
+use crate::{db_writer, drift_watch, forwarder};
 
 /// Returns the child specs of the log's actors, in the order in which they start, and the handle to
 /// it. `clock` is the system's.
@@ -25,12 +27,36 @@ pub fn children(
     config: PredictionLogConfig,
     clock: Arc<dyn Clock>,
 ) -> (Vec<ChildSpec>, PredictionLog) {
-    let drift = config.drift;
-    let (writer, log) = db_writer::child(config, clock);
+    let (drift, sink) = (config.drift, config.sink.clone());
+    let (writer, log) = db_writer::child(config.clone(), Arc::clone(&clock));
     let mut children = vec![writer];
+    if let Some(settings) = sink {
+        children.push(forwarder(&config, settings, &log, clock));
+    }
     if let Some(settings) = drift {
         let (reader, status) = (Arc::clone(log.reader()), Arc::clone(log.status()));
         children.push(drift_watch::child(settings, reader, status));
     }
     (children, log)
+}
+
+fn forwarder(
+    config: &PredictionLogConfig,
+    sink: SinkSettings,
+    log: &PredictionLog,
+    clock: Arc<dyn Clock>,
+) -> ChildSpec {
+    let within = sink.within;
+    let shared = log.to_forward(config, sink.clone());
+    match sink.target {
+        SinkTarget::Postgres(settings) => {
+            let config = config.clone();
+            forwarder::child(shared, move || {
+                PostgresSink::new(&config, &settings, within, Arc::clone(&clock))
+            })
+        }
+        SinkTarget::Impetus(settings) => {
+            forwarder::child(shared, move || ImpetusSink::new(&settings, within))
+        }
+    }
 }

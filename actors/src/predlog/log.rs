@@ -161,22 +161,19 @@ impl PredictionLog {
         }
     }
 
-    /// Returns what a forwarder to `sink` works with, for the log of `config`.
-    pub(crate) fn to_forward(
-        &self,
-        config: &PredictionLogConfig,
-        sink: SinkSettings,
-    ) -> Option<Shared> {
-        Some(Shared {
+    /// Returns what a forwarder to `sink` works with, for the log of `config`, which has one.
+    pub(crate) fn to_forward(&self, config: &PredictionLogConfig, sink: SinkSettings) -> Shared {
+        let status = self.status.sink();
+        Shared {
             settings: sink,
             check_every: config.check_every,
             check_within: config.check_within,
             remove_within: config.commit_within,
             log: Arc::clone(&self.status),
-            status: Arc::clone(self.status.sink()?),
+            status: Arc::clone(status.expect("a log with a sink has its status")),
             reader: Arc::clone(&self.reader),
             writer: self.writer.clone(),
-        })
+        }
     }
 
     /// Returns how many batches wait for their commit, the ones it is tried with included.

@@ -158,8 +158,8 @@ async fn rows_that_are_named_as_bad_are_refused_and_the_others_kept() {
     })
     .await;
     let mut rows = landed(50);
-    for bad in 10..40 {
-        rows[bad].row.body = r#"{"image_id": "image"}"#.into();
+    for bad in &mut rows[10..40] {
+        bad.row.body = r#"{"image_id": "image"}"#.into();
     }
     let delivery = sink(&server.url).deliver(&rows).await.expect("dealt with");
     assert_eq!(refused(&delivery), (10..40).collect::<Vec<_>>());

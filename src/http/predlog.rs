@@ -2,6 +2,9 @@
 
 mod export;
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use actix_web::guard::Get;
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
@@ -123,14 +126,15 @@ async fn log(state: web::Data<AppState>, body: Body) -> Result<HttpResponse, Api
 #[into_params(parameter_in = Query)]
 struct PredictionsQuery {
     /// How many, at most.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<String>,
     /// Where the page before ended: its `next_cursor`.
     cursor: Option<String>,
     /// Those of this device alone.
     edge_device_id: Option<String>,
     /// Those alone that found a defect.
-    defect_only: Option<bool>,
+    #[param(value_type = Option<bool>)]
+    defect_only: Option<String>,
     /// Those of this model alone.
     model: Option<String>,
     /// Those made then or later, by their own time.
@@ -154,10 +158,10 @@ async fn predictions(
     let query = query.into_inner();
     let page = predlog
         .predictions(&Query {
-            limit: query.limit,
+            limit: read("limit", query.limit.as_deref())?,
             cursor: query.cursor,
             edge_device_id: query.edge_device_id,
-            defect_only: query.defect_only.unwrap_or(false),
+            defect_only: read("defect_only", query.defect_only.as_deref())?.unwrap_or(false),
             model: query.model,
             from: time("from", query.from.as_deref())?,
             to: time("to", query.to.as_deref())?,
@@ -174,6 +178,13 @@ async fn predictions(
 async fn stats(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
     let predlog = log_of(&state);
     Ok(HttpResponse::Ok().json(predlog.stats().await?))
+}
+
+/// Reads a value of a query. What reads a query as a whole does not say which value is wrong.
+fn read<T: FromStr<Err: Display>>(name: &str, text: Option<&str>) -> Result<Option<T>, ApiError> {
+    text.map(str::parse)
+        .transpose()
+        .map_err(|error| ApiError::bad_request("bad_query", format!("`{name}`: {error}")))
 }
 
 /// Reads a time of a query.

@@ -91,8 +91,19 @@ fn pages_and_statistics_agree_about_every_row() {
         (&ready["predictions_logged"], &ready["defects_detected"]),
         (&json!(53), &json!(18))
     );
-    assert_eq!(server.get("/predictions?cursor=nonsense").status, 400);
-    assert_eq!(server.get("/predictions?limit=0").status, 400);
+    for (name, value) in [
+        ("cursor", "nonsense"),
+        ("limit", "0"),
+        ("limit", "x"),
+        ("defect_only", "maybe"),
+        ("from", "yesterday"),
+        ("to", "tomorrow"),
+    ] {
+        let refused = server.get(&format!("/predictions?{name}={value}"));
+        assert_eq!(refused.status, 400, "{name}={value}");
+        let error = refused.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(&format!("`{name}`")), "{error}");
+    }
 }
 
 #[test]

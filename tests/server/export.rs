@@ -26,7 +26,12 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
 
 /// Logs so many predictions of a device, every third a defect, and returns their images.
 fn log(server: &Server, device: &str, count: usize) -> BTreeSet<String> {
-    let image = |n: usize| format!("{}-{device}-{n}", if n % 3 == 0 { "bad" } else { "good" });
+    let image = |n: usize| {
+        format!(
+            "{}-{device}-{n}",
+            if n.is_multiple_of(3) { "bad" } else { "good" }
+        )
+    };
     let images: Vec<String> = (0..count).map(image).collect();
     for chunk in images.chunks(1000) {
         let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
@@ -148,10 +153,8 @@ fn filters_are_those_of_pages() {
         csv_images(&export(&server, "to=1999-01-01T00:00:00Z")),
         [""; 0]
     );
-    assert_eq!(
-        lines(&export(&server, "format=jsonl&from=2999-01-01T00:00:00Z")),
-        [json!(0); 0]
-    );
+    let none = lines(&export(&server, "format=jsonl&from=2999-01-01T00:00:00Z"));
+    assert!(none.is_empty(), "{none:?}");
 }
 
 #[test]
@@ -160,6 +163,8 @@ fn what_cannot_be_exported_is_refused_with_its_reason() {
     for (query, expected) in [
         ("format=xlsx", "`format` is csv, jsonl or parquet"),
         ("limit=0", "`limit`"),
+        ("limit=x", "`limit`"),
+        ("defect_only=maybe", "`defect_only`"),
         ("from=yesterday", "`from`"),
         ("to=tomorrow", "`to`"),
     ] {

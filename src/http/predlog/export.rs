@@ -18,6 +18,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -34,7 +35,7 @@ use utoipa::IntoParams;
 
 use self::encoder::{Encode, EncodeError};
 use self::format::Format;
-use super::{AppState, log_of, time};
+use super::{AppState, log_of, read, time};
 use crate::http::error::ApiError;
 use crate::http::openapi::refusals::refusals;
 use crate::http::openapi::tag;
@@ -58,12 +59,13 @@ pub(super) struct ExportQuery {
     /// `csv`, `jsonl` or `parquet`; what `Accept` names when not given, and else `csv`.
     format: Option<String>,
     /// How many, at most; all when not given.
-    #[param(minimum = 1)]
-    limit: Option<u64>,
+    #[param(value_type = Option<u64>, minimum = 1)]
+    limit: Option<String>,
     /// Those of this device alone.
     edge_device_id: Option<String>,
     /// Those alone that found a defect.
-    defect_only: Option<bool>,
+    #[param(value_type = Option<bool>)]
+    defect_only: Option<String>,
     /// Those of this model alone.
     model: Option<String>,
     /// Those made then or later, by their own time.
@@ -94,14 +96,11 @@ pub(super) async fn export(
 ) -> Result<HttpResponse, ApiError> {
     let query = query.into_inner();
     let format = Format::asked_for(query.format.as_deref(), request.headers())?;
-    if query.limit == Some(0) {
-        let message = "`limit` has to be 1 or more";
-        return Err(ApiError::bad_request("bad_query", message));
-    }
-    let left = query.limit;
+    let limit: Option<NonZeroU64> = read("limit", query.limit.as_deref())?;
+    let left = limit.map(NonZeroU64::get);
     let query = Query {
         edge_device_id: query.edge_device_id,
-        defect_only: query.defect_only.unwrap_or(false),
+        defect_only: read("defect_only", query.defect_only.as_deref())?.unwrap_or(false),
         model: query.model,
         from: time("from", query.from.as_deref())?,
         to: time("to", query.to.as_deref())?,

@@ -42,7 +42,7 @@ impl Encode for Csv {
             self.writer.write_record([
                 record.id.as_deref().unwrap_or_default(),
                 &record.image_id,
-                &text(&prediction["timestamp"]),
+                text(&prediction["timestamp"]),
                 &record.edge_device_id,
                 &record.model_name,
                 &record.model_version,
@@ -57,7 +57,7 @@ impl Encode for Csv {
                 &record.detections()?,
                 &record.confidence_scores()?.unwrap_or_default(),
                 record.processing_notes.as_deref().unwrap_or_default(),
-                &text(&prediction["logged_at"]),
+                text(&prediction["logged_at"]),
             ])?;
         }
         Ok(())

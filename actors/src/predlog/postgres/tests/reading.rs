@@ -140,6 +140,7 @@ async fn pages_over_many_days_neither_repeat_nor_leave_out() {
                 next_cursor,
             } = reader.predictions(&query).await.expect("a page");
             seen.extend(predictions.iter().map(|it| it["image_id"].clone()));
+            assert!(seen.len() <= 120, "pages of {limit} repeat something");
             query.cursor = next_cursor;
             if query.cursor.is_none() {
                 break;

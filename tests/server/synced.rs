@@ -112,7 +112,7 @@ fn syncs(lines: &[&str]) -> Vec<(usize, usize)> {
         }
         let resumed =
             |line: &&str| line.contains("sync resumed>") && thread(line) == thread(lines[began]);
-        let ended = began + lines[began..].iter().position(|line| resumed(line))?;
+        let ended = began + lines[began..].iter().position(resumed)?;
         ends(lines[ended]).then_some(ended)
     };
     let all = (0..lines.len()).filter(|number| begins(lines[*number]));

@@ -64,7 +64,7 @@ fn every_number_duration_and_size_has_a_bound_or_is_free_on_purpose() {
         .map(|key| key.path.as_str())
         .collect();
     // These may be zero: as it is over HTTP (twice), no shortest time of being unready, a wait for a worker of any length, none for a batch to fill, a budget that is learned, none of recovering, a
-    // limit and headroom that are found, nothing set aside, no pause before draining, no end by itself.
+    // limit and headroom that are found, nothing set aside, predictions kept for ever (three), no pause before draining, no end by itself.
     let on_purpose = [
         "grpc.max_message",
         "grpc.request_timeout",
@@ -77,6 +77,9 @@ fn every_number_duration_and_size_has_a_bound_or_is_free_on_purpose() {
         "memory.server_reserve",
         "memory.headroom",
         "memory.headroom_min",
+        "predlog.keep_for",
+        "predlog.keep_size",
+        "sink.max_age",
         "lifecycle.lame_duck",
         "lifecycle.exit_after_verdict",
     ];

@@ -18,6 +18,8 @@ pub enum Condition {
     CorruptModel,
     NotAlive,
     NoDatabase,
+    /// Predictions wait for a sink that is away.
+    NoSink,
     /// A request has killed its workers and is refused.
     Quarantined,
 }
@@ -43,6 +45,7 @@ impl Condition {
             "corrupt model" => Some(Self::CorruptModel),
             "not alive" => Some(Self::NotAlive),
             "no database" => Some(Self::NoDatabase),
+            "no sink" => Some(Self::NoSink),
             "quarantined request" => Some(Self::Quarantined),
             _ => None,
         }
@@ -70,6 +73,11 @@ impl Condition {
                 fs::write(data, b"a file where a folder should be").unwrap();
                 setup.set("health.require_model", "false")
             }
+            // Nobody listens there: the port is one that the system hands out to nobody.
+            Self::NoSink => setup
+                .set("sink.kind", "\"impetus\"")
+                .set("sink.url", "\"http://127.0.0.1:1\"")
+                .set("sink.retries", "0"),
             Self::Quarantined => setup
                 .with_killer("endless", "")
                 .set("models.run_timeout", "\"1s\""),
@@ -99,6 +107,9 @@ impl Condition {
             }
             Self::NoDatabase => server.wait_for("the database to be tried", || {
                 !server.get("/ready").text().contains("not been opened")
+            }),
+            Self::NoSink => server.wait_for("the sink to be tried", || {
+                server.get("/ready").text().contains("Connection refused")
             }),
             Self::Quarantined => {
                 server.wait_for("both models", || {

@@ -53,6 +53,10 @@ impl DbWriter {
             }
             bounded("migrating", within, store.migrate()).await?;
         }
+        let extent = bounded("measuring", config.check_within, store.extent()).await?;
+        if ctx.fence().is_current() {
+            self.shared.status.extends(extent, store.free_bytes());
+        }
         let file = store.identity();
         self.store = Some(store);
         self.last_write = ctx.clock().now();

@@ -11,6 +11,8 @@
 //! that was given at opening, which SQLite asks on its own thread as the last thing before the
 //! commit: an owner that was replaced can write nothing any more, however late it wakes.
 
+mod removal;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,6 +28,8 @@ use super::error::StoreError;
 use super::migrations;
 use super::rollups::{Rollups, Rows};
 use super::row::Row;
+
+pub(crate) use removal::{Removal, Removed};
 
 /// An open database that can be written.
 #[derive(Debug)]
@@ -51,21 +55,6 @@ pub(crate) type CommitGuard = Box<dyn Fn() -> bool + Send>;
 pub(crate) struct Inserted {
     pub(crate) rows: u64,
     pub(crate) defects: u64,
-}
-
-/// Which of the oldest rows to remove.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Removal {
-    /// Committed before, in milliseconds since 1970.
-    pub(crate) created_before: Option<i64>,
-    /// At most so many.
-    pub(crate) limit: u32,
-}
-
-/// What a removal took away.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Removed {
-    pub(crate) rows: u64,
 }
 
 /// How much lies in the file.
@@ -276,98 +265,6 @@ impl Store {
             used_bytes: used.unsigned_abs(),
             oldest,
         })
-    }
-
-    /// Removes some of the oldest rows, and their share of the counts.
-    pub(crate) async fn remove(&mut self, removal: Removal) -> Result<Removed, StoreError> {
-        let failed = |error| StoreError::database("removing", &error);
-        let mut transaction = self
-            .connection
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(failed)?;
-        // The numbers grow with time, so the oldest rows are the first.
-        let through: Option<i64> = sqlx::query_scalar(
-            "SELECT max(seq) FROM (SELECT seq FROM predictions \
-             WHERE created_at < ? ORDER BY seq LIMIT ?)",
-        )
-        .bind(removal.created_before.unwrap_or(i64::MAX))
-        .bind(i64::from(removal.limit))
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        let Some(through) = through else {
-            return Ok(Removed::default());
-        };
-        self.rollups
-            .take_away(&mut transaction, Rows::Between(i64::MIN, through))
-            .await
-            .map_err(failed)?;
-        let removed = sqlx::query("DELETE FROM predictions WHERE seq <= ?")
-            .bind(through)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(Removed {
-            rows: removed.rows_affected(),
-        })
-    }
-
-    /// Removes rows that a sink has, and sets aside those it will never take.
-    pub(crate) async fn hand_over(
-        &mut self,
-        through: i64,
-        refused: &[(i64, String)],
-        at: i64,
-    ) -> Result<Removed, StoreError> {
-        let failed = |error| StoreError::database("removing what was forwarded", &error);
-        let mut transaction = self
-            .connection
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(failed)?;
-        for (seq, reason) in refused {
-            sqlx::query(
-                "INSERT OR REPLACE INTO refused (seq, key, edge_device_id, refused_at, reason, body) \
-                 SELECT seq, key, edge_device_id, ?, ?, body FROM predictions WHERE seq = ?",
-            )
-            .bind(at)
-            .bind(reason.clone())
-            .bind(seq)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        }
-        self.rollups
-            .take_away(&mut transaction, Rows::Between(i64::MIN, through))
-            .await
-            .map_err(failed)?;
-        let removed = sqlx::query("DELETE FROM predictions WHERE seq <= ?")
-            .bind(through)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(Removed {
-            rows: removed.rows_affected(),
-        })
-    }
-
-    /// Forgets what drift was told from before `slot`.
-    pub(crate) async fn forget_drift(&mut self, slot: i64) -> Result<(), StoreError> {
-        let failed = |error| StoreError::database("removing", &error);
-        for sql in [
-            "DELETE FROM drift_classes WHERE slot < ?",
-            "DELETE FROM drift_confidences WHERE slot < ?",
-        ] {
-            sqlx::query(sql)
-                .bind(slot)
-                .execute(&mut self.connection)
-                .await
-                .map_err(failed)?;
-        }
-        Ok(())
     }
 
     fn require_room(&self) -> Result<(), StoreError> {

@@ -57,6 +57,11 @@ fn a_real_prometheus_parses_every_line_and_computes_quantiles() {
     server.assert_predicts();
     server.wait_all_workers();
     wait_until_complete(&server);
+    // The log has one series more from its first commit on.
+    server.wait_for("the prediction to be logged", || {
+        let committed = "impetus_prediction_log_rows_committed_total 1\n";
+        server.get_health("/metrics").text().contains(committed)
+    });
     let open = open_metrics(&server);
     let samples = open.lines().filter(|line| !line.starts_with('#')).count();
     assert!(samples > 300 && open.ends_with("# EOF\n"), "{open}");

@@ -11,6 +11,9 @@ fn every_series_that_a_rule_asks_for_is_there_on_a_live_server() {
     let server = Setup::new()
         .set("supervision.restarts", "1")
         .set("supervision.cool_down", "\"1h\"")
+        // A sink that nobody finds has all of a sink's series.
+        .set("sink.kind", "\"impetus\"")
+        .set("sink.url", "\"http://127.0.0.1:1\"")
         .start_ready();
     server.assert_predicts();
     log_a_prediction(&server);

@@ -79,6 +79,11 @@ impl Postgres {
         self.port
     }
 
+    /// Returns its process while it runs; all others are children of that.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Stops every process of the server where it is: connections stay open and nobody answers.
     pub fn stop(&self) {
         self.signal("-STOP");

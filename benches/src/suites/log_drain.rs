@@ -3,7 +3,7 @@
 //!
 //! The file fills while nobody listens; then PostgreSQL starts, with its defaults and `fsync`, and
 //! the time counts from the first rows that have left the file to the last. Each side begins with an
-//! empty database and a server that has just recovered. Predictions with an id cost a table more,
+//! empty database and a server that has just started. Predictions with an id cost a table more,
 //! which the bare loop does without, so they are measured apart.
 
 use std::fs;
@@ -135,7 +135,7 @@ impl Bench<'_> {
     fn impetus(&mut self) -> anyhow::Result<(Side, Noise)> {
         let url = self.new_database()?;
         let folder = self.copy_of_log()?;
-        self.postgres.kill();
+        self.postgres.shut_down();
         let (url, data) = (format!("{url:?}"), format!("{:?}", folder.path()));
         // It is away when the server starts, and found a moment after it has come.
         let server = self.places.start_log_without_sink(&[
@@ -170,7 +170,7 @@ impl Bench<'_> {
     fn bare(&mut self) -> anyhow::Result<(Side, Noise)> {
         let url = self.new_database()?;
         let folder = self.copy_of_log()?;
-        self.postgres.kill();
+        self.postgres.shut_down();
         self.postgres.start_again();
         let roots = [self.pid()?];
         let watch = Watch::begin(&roots)?;

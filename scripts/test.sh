@@ -28,6 +28,8 @@ cargo fmt --all --check
 
 step "lints"
 cargo clippy --profile ci --workspace --all-targets --locked -- -D warnings
+# Without its optional parts.
+cargo clippy --profile ci -p impetus --no-default-features --locked -- -D warnings
 
 step "licences, bans and sources"
 if cargo deny --version >/dev/null 2>&1; then

@@ -55,8 +55,8 @@ pub(crate) struct Forwarder<S> {
     failures: u32,
     /// Whether a round is on its way already.
     round_is_due: bool,
-    /// How many predictions had been committed when the file was last looked at.
-    seen: Option<u64>,
+    /// What there was when the file was last looked at.
+    seen: Option<Seen>,
     /// When rows have waited long enough for company.
     wait_until: Option<Duration>,
     /// When the sink last answered, and when it was last asked to remove what is kept no longer.
@@ -78,6 +78,10 @@ pub(crate) struct Shared {
     pub(crate) reader: Arc<Reader>,
     pub(crate) writer: ActorRef<DbMsg>,
 }
+
+/// Which file it is, and how many predictions had been committed: there is nothing new while these are
+/// the same.
+type Seen = (u64, u64);
 
 /// What a round came to.
 enum Round {
@@ -122,7 +126,7 @@ pub(crate) fn child<S: Sink + 'static>(
     make: impl Fn() -> S + Send + Sync + 'static,
 ) -> ChildSpec {
     let shared = Arc::new(shared);
-    let longest = shared.settings.within + shared.remove_within;
+    let longest = shared.settings.within + 2 * shared.remove_within;
     let (spec, _) = ChildSpec::actor(FORWARDER, move |_| Forwarder {
         shared: Arc::clone(&shared),
         sink: make(),
@@ -158,10 +162,10 @@ impl<S: Sink + 'static> Forwarder<S> {
     async fn round(&mut self, ctx: &mut Context<Self>) -> Result<Round, RoundError> {
         let shared = Arc::clone(&self.shared);
         let (batch, batch_timeout) = shared.settings.target.batch();
-        self.seen = Some(shared.log.predictions_logged());
         self.wait_until = None;
         // Asked for before the rows are, which makes it that of these rows or of older ones.
         let file = shared.log.file_generation();
+        self.seen = Some((file, shared.log.predictions_logged()));
         let rows = match std::mem::take(&mut self.ahead) {
             none if none.is_empty() => shared.reader.landed(self.through, batch).await?,
             ahead => ahead,
@@ -175,13 +179,15 @@ impl<S: Sink + 'static> Forwarder<S> {
             let waited = u64::try_from(now.saturating_sub(first.created_at)).unwrap_or(u64::MAX);
             let left = batch_timeout.saturating_sub(Duration::from_millis(waited));
             if !left.is_zero() {
+                // What the sink has does not wait with them.
+                self.see_removal_through(ctx).await?;
                 return Ok(Round::Wait(left));
             }
         }
         let settings = &shared.settings;
         ctx.progress(
             format!("forward {} predictions", rows.len()),
-            settings.within + shared.remove_within + GRACE,
+            settings.within + 2 * shared.remove_within + GRACE,
         );
         let began = ctx.clock().now();
         let delivering = bounded(settings.within, self.sink.deliver(&rows));
@@ -205,18 +211,25 @@ impl<S: Sink + 'static> Forwarder<S> {
 
     /// Sees the last removal through, and asks a sink that failed whether it is back.
     async fn nothing_to_forward(&mut self, ctx: &mut Context<Self>) -> Result<Round, RoundError> {
-        ctx.progress(
-            "remove what was forwarded",
-            self.shared.remove_within + self.shared.check_within + GRACE,
-        );
-        let removing = std::mem::replace(&mut self.removing, nothing_to_remove());
-        removing.await.map_err(RoundError::Remove)?;
+        self.see_removal_through(ctx).await?;
         self.through = 0;
         if self.failures > 0 {
+            ctx.progress(
+                "ask the sink whether it is there",
+                self.shared.check_within + GRACE,
+            );
             bounded(self.shared.check_within, self.sink.check()).await?;
             self.answered(ctx);
         }
         Ok(Round::Idle)
+    }
+
+    async fn see_removal_through(&mut self, ctx: &mut Context<Self>) -> Result<(), RoundError> {
+        // A writer that is replaced meanwhile is asked twice.
+        let within = 2 * self.shared.remove_within + GRACE;
+        ctx.progress("remove what was forwarded", within);
+        let removing = std::mem::replace(&mut self.removing, nothing_to_remove());
+        removing.await.map_err(RoundError::Remove)
     }
 
     /// Asks the writer to remove rows that the sink has.
@@ -389,7 +402,7 @@ impl<S: Sink + 'static> Actor for Forwarder<S> {
             () = stop => return Ok(()),
         }
         let log = &self.shared.log;
-        let is_new = self.seen != Some(log.predictions_logged());
+        let is_new = self.seen != Some((log.file_generation(), log.predictions_logged()));
         let now = ctx.clock().now();
         let is_over = self.wait_until.is_some_and(|until| now >= until);
         if !self.round_is_due && log.is_connected() && (is_new || is_over) {

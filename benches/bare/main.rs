@@ -4,12 +4,14 @@
 //! session of its HTTP worker on the spot, and answers. No queue, no health, no log, no other
 //! process; a crash of the model is a crash of the server. `load` is the least program that can
 //! answer anything: library, session, one run. `repeat` is what the model alone allows: sessions that
-//! run batch after batch, without HTTP. `log` is the obvious logging service.
+//! run batch after batch, without HTTP. `log` is the obvious logging service, and `drain` the least
+//! that brings its rows to PostgreSQL.
 //!
 //! All open the session as Impetus's workers do, the JSON reader is the very file that the server
 //! uses, and the answer has the same fields, so that nothing but the machinery differs.
 
 mod answer;
+mod drain;
 mod error;
 mod log;
 mod model;
@@ -46,6 +48,8 @@ enum Command {
     Load(ModelArgs),
     /// Serves `POST /log`.
     Log(LogArgs),
+    /// Writes the rows of a prediction log to PostgreSQL; says how long it took, as JSON.
+    Drain(DrainArgs),
     /// Keeps one core busy.
     Spin {
         /// For how long; a benchmark that dies leaves nothing spinning for ever.
@@ -80,6 +84,16 @@ struct LogArgs {
 }
 
 #[derive(Debug, Args)]
+struct DrainArgs {
+    /// The file with the rows.
+    #[arg(long)]
+    file: PathBuf,
+    /// The database, which is empty.
+    #[arg(long)]
+    url: String,
+}
+
+#[derive(Debug, Args)]
 struct RepeatArgs {
     /// Sizes of batches.
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8")]
@@ -110,6 +124,7 @@ fn main() -> anyhow::Result<()> {
         Command::Repeat(args) => repeat::repeat(&args),
         Command::Load(args) => load(&args),
         Command::Log(args) => log::serve(args.port, args.workers, &args.folder),
+        Command::Drain(args) => drain::drain(&args.file, &args.url),
         Command::Spin { seconds } => {
             let end = Instant::now() + Duration::from_secs(seconds);
             while Instant::now() < end {

@@ -138,7 +138,7 @@ impl Places {
         bare
     }
 
-    /// Starts Impetus with its defaults and these settings beside; waits for nothing.
+    /// Starts Impetus with its defaults and these settings beside or instead; waits for nothing.
     pub(crate) fn spawn_impetus(&self, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
         let folder = tempfile::tempdir()?;
         let [port, health_port] = free_ports()?;
@@ -153,7 +153,8 @@ impl Places {
             ("runtime.library", quoted(&self.library)),
         ];
         let mut config = String::new();
-        for (key, value) in &own {
+        let is_given = |key: &str| settings.iter().any(|(given, _)| *given == key);
+        for (key, value) in own.iter().filter(|(key, _)| !is_given(key)) {
             config.push_str(&format!("{key} = {value}\n"));
         }
         for (key, value) in settings {
@@ -215,11 +216,25 @@ impl Places {
 
     /// Starts Impetus as a logging service alone and waits until it is ready.
     pub(crate) fn start_log(&self, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
-        let mut all = vec![("role", "\"logging\""), ("health.require_model", "false")];
-        all.extend_from_slice(settings);
-        let server = self.spawn_impetus(&all)?;
+        let server = self.spawn_log(settings)?;
         server.wait_for(server.port, "/ready")?;
         Ok(server)
+    }
+
+    /// The same, and waits only until it listens: its sink may be away.
+    pub(crate) fn start_log_without_sink(
+        &self,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Server> {
+        let server = self.spawn_log(settings)?;
+        server.wait_for(server.health_port, "/api/health/live")?;
+        Ok(server)
+    }
+
+    fn spawn_log(&self, settings: &[(&str, &str)]) -> anyhow::Result<Server> {
+        let mut all = vec![("role", "\"logging\""), ("health.require_model", "false")];
+        all.extend_from_slice(settings);
+        self.spawn_impetus(&all)
     }
 
     /// Starts the bare server with one HTTP worker for each of Impetus's.

@@ -5,6 +5,8 @@ mod hang;
 mod health;
 mod isolation;
 mod log;
+mod log_drain;
+mod log_large;
 mod memory;
 mod numbers;
 mod predict;
@@ -43,6 +45,10 @@ pub(crate) enum Suite {
     Scrape,
     /// Durable rows a second, against the bare logging service, and what logging costs `/predict`.
     Log,
+    /// Pages and counts of a log of ten million rows, and the server's memory meanwhile.
+    LogLarge,
+    /// Rows a second from the file to PostgreSQL, against a bare loop.
+    LogDrain,
     /// Latency of the liveness probe: idle, saturated, under faults, throttled.
     Health,
 }
@@ -63,11 +69,20 @@ impl Suite {
             Self::Numbers => "numbers: of JSON, into a tensor",
             Self::Scrape => "scrape: of 50 models and 200 workers",
             Self::Log => "log: durable predictions",
+            Self::LogLarge => "log-large: reading a log of many rows",
+            Self::LogDrain => "log-drain: from the file to PostgreSQL",
             Self::Health => "health: latency of the liveness probe",
         }
     }
 
-    pub(crate) fn run(self, places: &Places) -> anyhow::Result<Report> {
+    /// Returns those that run when none is named: all but what needs a PostgreSQL, or ten gigabytes.
+    pub(crate) fn usual() -> impl Iterator<Item = Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|suite| !matches!(suite, Self::LogLarge | Self::LogDrain))
+    }
+
+    /// Measures; `rows` is how many a log has that is made for it, if not as many as usual.
+    pub(crate) fn run(self, places: &Places, rows: Option<u64>) -> anyhow::Result<Report> {
         match self {
             Self::Predict => predict::run(places),
             Self::Worker => worker::run(places),
@@ -80,6 +95,8 @@ impl Suite {
             Self::Numbers => numbers::run(places),
             Self::Scrape => scrape::run(places),
             Self::Log => log::run(places),
+            Self::LogLarge => log_large::run(places, rows),
+            Self::LogDrain => log_drain::run(places, rows),
             Self::Health => health::run(places),
         }
     }

@@ -61,10 +61,18 @@ impl DbWriter {
         self.store = Some(store);
         self.last_write = ctx.clock().now();
         if ctx.fence().is_current() {
-            if self.shared.was_another(file) {
-                self.shared.status.file_replaced();
+            let was_another = self.shared.was_another(file);
+            let status = &self.shared.status;
+            // On both sides of the change: whoever reads a page and then sees the same generation has
+            // none of the new file, and whoever sees it first and then reads rows has none of the old
+            // one under the new number, by which rows of the new file would be removed for them.
+            if was_another {
+                status.file_replaced();
             }
             self.shared.reader.reopen(config);
+            if was_another {
+                status.file_replaced();
+            }
         }
         Ok(())
     }

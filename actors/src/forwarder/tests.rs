@@ -148,15 +148,16 @@ impl Fixture {
     /// Waits until the sink has so many predictions, and the file none.
     async fn until_forwarded(&self, predictions: usize) {
         eventually("all is forwarded", || self.sink.has() == predictions).await;
-        let empty = async {
-            loop {
-                if self.rows_in_file().await == 0 {
-                    return;
-                }
+        self.until_in_file(0).await;
+    }
+
+    async fn until_in_file(&self, rows: usize) {
+        let left = async {
+            while self.rows_in_file().await != rows {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        timeout(PATIENCE, empty).await.expect("the file is emptied");
+        timeout(PATIENCE, left).await.expect("the others leave it");
     }
 
     async fn rows_in_file(&self) -> usize {
@@ -243,6 +244,8 @@ async fn fewer_than_a_batch_wait_for_company_and_then_go_alone() {
     patient.log(3..5).await;
     eventually("a batch is full", || patient.sink.has() == 4).await;
     assert_eq!(patient.sink.books(|books| books.batches.clone()), [4]);
+    // What the sink has does not wait with the one that is left.
+    patient.until_in_file(1).await;
 
     let brief = Fixture::start(|settings| wait(settings, Duration::from_millis(50)));
     brief.log(0..3).await;
@@ -389,6 +392,28 @@ async fn rows_of_a_new_file_are_not_taken_for_those_of_the_old_one() {
     eventually("the file is begun anew", || generation() > 0).await;
     fixture.log(20..30).await;
     fixture.sink.books(|books| books.failing = None);
+    fixture.until_forwarded(20).await;
+}
+
+/// Nobody has to log something for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_file_that_is_put_in_place_are_forwarded() {
+    let other = Fixture::start(|_| {});
+    other.sink.books(|books| books.failing = Some("away"));
+    other.log(10..20).await;
+    let report = other.system.stop(PATIENCE).await;
+    assert!(report.clean, "{report:?}");
+
+    let fixture = Fixture::start(|_| {});
+    fixture.log(0..10).await;
+    fixture.until_forwarded(10).await;
+    let path = |of: &Fixture, name: &str| of.folder.path().join(name);
+    for suffix in ["", "-wal", "-shm"] {
+        let file = path(&fixture, &format!("predictions.db{suffix}"));
+        std::fs::rename(&file, file.with_extension(format!("old{suffix}"))).expect("moved");
+    }
+    let file = path(&other, "predictions.db");
+    std::fs::rename(file, path(&fixture, "predictions.db")).expect("moved");
     fixture.until_forwarded(20).await;
 }
 

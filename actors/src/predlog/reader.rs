@@ -223,10 +223,13 @@ impl Drop for StopFlag {
     }
 }
 
+/// Returns the statement for a page. It names its index: a range of time makes the others look as
+/// good to SQLite, and the one that it picked read all of a device's predictions in that range.
 fn select_page(query: &Query, cursor: Option<Cursor>, limit: u32) -> QueryBuilder<Sqlite> {
     let mut select = QueryBuilder::new(
-        "SELECT seq, edge_device_id, taken_at, created_at, body FROM predictions WHERE true",
+        "SELECT seq, edge_device_id, taken_at, created_at, body FROM predictions INDEXED BY ",
     );
+    select.push(index(query)).push(" WHERE true");
     if let Some(device) = &query.edge_device_id {
         select
             .push(" AND edge_device_id = ")
@@ -243,8 +246,11 @@ fn select_page(query: &Query, cursor: Option<Cursor>, limit: u32) -> QueryBuilde
             .push(" AND taken_at >= ")
             .push_bind(from.unix_millis());
     }
-    if let Some(to) = query.to {
-        select.push(" AND taken_at < ").push_bind(to.unix_millis());
+    // One bound above, the lower one: of two SQLite may go by the higher and read its way down.
+    let to = query.to.map(|to| to.unix_millis());
+    let cursor = cursor.filter(|cursor| to.is_none_or(|to| cursor.taken_at < to));
+    if let Some(to) = to.filter(|_| cursor.is_none()) {
+        select.push(" AND taken_at < ").push_bind(to);
     }
     if let Some(cursor) = cursor {
         select
@@ -257,6 +263,21 @@ fn select_page(query: &Query, cursor: Option<Cursor>, limit: u32) -> QueryBuilde
         .push(" ORDER BY taken_at DESC, seq DESC LIMIT ")
         .push_bind(i64::from(limit) + 1);
     select
+}
+
+/// Returns the index of a set of filters, which has them and then the time.
+fn index(query: &Query) -> &'static str {
+    let has = (&query.edge_device_id, &query.model, query.defect_only);
+    match has {
+        (None, None, false) => "predictions_by_time",
+        (Some(_), None, false) => "predictions_by_device",
+        (None, Some(_), false) => "predictions_by_model",
+        (Some(_), Some(_), false) => "predictions_by_device_and_model",
+        (None, None, true) => "predictions_with_defect",
+        (Some(_), None, true) => "predictions_with_defect_by_device",
+        (None, Some(_), true) => "predictions_with_defect_by_model",
+        (Some(_), Some(_), true) => "predictions_with_defect_by_device_and_model",
+    }
 }
 
 async fn counts(connection: &mut SqliteConnection) -> Result<Stats, ReadError> {

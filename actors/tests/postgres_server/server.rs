@@ -36,6 +36,9 @@ pub struct Postgres {
 /// No step is meant to take this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So often it is started after it was killed; each attempt takes some ten milliseconds.
+const ATTEMPTS: u32 = 200;
+
 /// The user `nobody`, as which it runs when the tests are root.
 const NOBODY: u32 = 65_534;
 
@@ -79,6 +82,11 @@ impl Postgres {
         self.port
     }
 
+    /// Returns its process while it runs; all others are children of that.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Stops every process of the server where it is: connections stay open and nobody answers.
     pub fn stop(&self) {
         self.signal("-STOP");
@@ -97,8 +105,31 @@ impl Postgres {
         }
     }
 
+    /// Ends it in order, without waiting for its clients.
+    pub fn shut_down(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let mut command = Command::new("kill");
+            command.arg("-INT").arg(child.id().to_string());
+            assert!(command.status().expect("kill starts").success());
+            child.wait().expect("it was started here");
+        }
+    }
+
     /// Starts it again after it was killed, on the same port, with the data it had.
     pub fn start_again(&mut self) {
+        // A process that was just being made when the others were killed ends by itself, and until
+        // then the data are taken.
+        for _ in 0..ATTEMPTS {
+            match self.try_start() {
+                Ok(()) => return,
+                Err(said) if said.contains("pre-existing shared memory block") => {}
+                Err(said) => panic!("postgres is not ready: {said}"),
+            }
+        }
+        panic!("the data are still taken by a server that was killed");
+    }
+
+    fn try_start(&mut self) -> Result<(), String> {
         assert!(self.child.is_none(), "it runs");
         let mut command = self.command("postgres");
         command
@@ -113,13 +144,20 @@ impl Postgres {
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("postgres starts");
         let lines = lines_of(&mut child);
-        self.child = Some(child);
         let mut seen = Vec::new();
         loop {
             match lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(READY) => return,
+                Ok(line) if line.contains(READY) => {
+                    self.child = Some(child);
+                    return Ok(());
+                }
                 Ok(line) => seen.push(line),
-                Err(error) => panic!("postgres is not ready ({error}): {seen:#?}"),
+                Err(error) => {
+                    // Has ended already, or hangs.
+                    let _ended = child.kill();
+                    child.wait().expect("it was started here");
+                    return Err(format!("{error}: {seen:#?}"));
+                }
             }
         }
     }

@@ -96,6 +96,8 @@ fn parquet() -> Result<Box<dyn Encode>, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(not(feature = "parquet"))]
+    use actix_web::ResponseError;
     use actix_web::http::header::HeaderValue;
 
     use super::*;
@@ -122,6 +124,17 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             "`format` is csv, jsonl or parquet, not \"xlsx\""
+        );
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    #[test]
+    fn a_build_without_parquet_says_so() {
+        let refused = Format::Parquet.encoder().err().unwrap();
+        assert_eq!(refused.status_code(), StatusCode::NOT_IMPLEMENTED);
+        assert!(
+            refused.to_string().contains("built without Parquet"),
+            "{refused}"
         );
     }
 }

@@ -12,6 +12,10 @@ pub(super) struct Record {
     #[serde(default)]
     pub(super) id: Option<String>,
     pub(super) image_id: String,
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(dead_code, reason = "only Parquet has times that are no text")
+    )]
     pub(super) timestamp: PredictionTime,
     pub(super) edge_device_id: String,
     pub(super) model_name: String,
@@ -21,6 +25,10 @@ pub(super) struct Record {
     detections: Vec<Value>,
     confidence_scores: Value,
     pub(super) processing_notes: Option<String>,
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(dead_code, reason = "only Parquet has times that are no text")
+    )]
     pub(super) logged_at: PredictionTime,
 }
 

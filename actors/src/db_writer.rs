@@ -89,6 +89,8 @@ pub struct DbWriter {
     threads: ThreadBudget,
     /// Failures in a row.
     failures: u32,
+    /// Whether the last of them was one for want of room.
+    lacks_room_only: bool,
     /// Whether a check is on its way already.
     retry_is_due: bool,
     /// Whether the buffer is going to be looked at already.
@@ -224,6 +226,7 @@ impl DbWriter {
             shared,
             store: None,
             failures: 0,
+            lacks_room_only: false,
             retry_is_due: false,
             flush_is_due: false,
             prune_is_due: false,

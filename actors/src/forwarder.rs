@@ -405,7 +405,7 @@ impl<S: Sink + 'static> Actor for Forwarder<S> {
         let is_new = self.seen != Some((log.file_generation(), log.predictions_logged()));
         let now = ctx.clock().now();
         let is_over = self.wait_until.is_some_and(|until| now >= until);
-        if !self.round_is_due && log.is_connected() && (is_new || is_over) {
+        if !self.round_is_due && log.can_remove() && (is_new || is_over) {
             self.round_after(Duration::ZERO, ctx);
         }
         Ok(())

@@ -103,7 +103,8 @@ impl Site {
         self.server.wait_exit_code()
     }
 
-    /// Counts the rows of each image in the table of a server that has ended.
+    /// Counts the rows of each image in the table of a server that has ended, of those that were
+    /// sent to it: those of the server's own predictions are nobody's promise.
     pub fn rows(&self) -> BTreeMap<String, usize> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -111,7 +112,7 @@ impl Site {
             .unwrap();
         let options = SqliteConnectOptions::new().filename(self.data().join("predictions.db"));
         let statement = "SELECT json_extract(body, '$.image_id'), count(*) FROM predictions \
-                         GROUP BY 1";
+                         WHERE json_extract(body, '$.protocol') IS NULL GROUP BY 1";
         let rows = runtime.block_on(async {
             let mut connection = options.connect().await.unwrap();
             sqlx::query(statement)

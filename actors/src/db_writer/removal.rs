@@ -8,13 +8,20 @@ use crate::predlog::{LogError, PredictionTime, retention};
 // === impl DbWriter ===
 
 impl DbWriter {
+    /// Returns whether rows can be removed: while all is well, and while all that is wrong is that
+    /// there is no room, for which nothing is better than removing rows.
+    fn may_remove(&self) -> bool {
+        self.failures == 0 || self.lacks_room_only
+    }
+
     /// Removes what a sink has. Until that is done the sink gets the same rows again, and has them.
     pub(super) async fn hand_over(
         &mut self,
         request: HandOver,
         ctx: &mut Context<Self>,
     ) -> Result<(), ActorError> {
-        let Some(store) = self.store.as_mut().filter(|_| self.failures == 0) else {
+        let may_remove = self.may_remove();
+        let Some(store) = self.store.as_mut().filter(|_| may_remove) else {
             request.reply.send(Err(self.unavailable()));
             return Ok(());
         };
@@ -49,7 +56,8 @@ impl DbWriter {
     /// Removes a piece of what is kept no longer, and comes back while there is more.
     pub(super) async fn prune(&mut self, ctx: &mut Context<Self>) -> Result<(), ActorError> {
         self.prune_is_due = false;
-        let Some(store) = self.store.as_mut().filter(|_| self.failures == 0) else {
+        let may_remove = self.may_remove();
+        let Some(store) = self.store.as_mut().filter(|_| may_remove) else {
             return Ok(());
         };
         let config = &self.shared.config;

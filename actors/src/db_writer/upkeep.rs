@@ -74,7 +74,7 @@ impl DbWriter {
                 status.file_replaced();
             }
         }
-        Ok(())
+        self.store.as_mut().map_or(Ok(()), Store::had_room)
     }
 
     pub(super) async fn check(&mut self, ctx: &mut Context<Self>) -> Result<(), StoreError> {
@@ -105,6 +105,9 @@ impl DbWriter {
 
     pub(super) fn recovered(&mut self, ctx: &Context<Self>) {
         self.failures = 0;
+        if ctx.fence().is_current() {
+            self.shared.status.removes(true);
+        }
         self.see_to_buffer(ctx);
         let status = &self.shared.status;
         if let Some(store) = self.store.as_ref().filter(|_| ctx.fence().is_current()) {
@@ -118,6 +121,7 @@ impl DbWriter {
 
     pub(super) async fn failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
         self.failures = self.failures.saturating_add(1);
+        self.lacks_room_only = error.lacks_room;
         if error.file_is_damaged && ctx.fence().is_current() {
             self.set_aside(error, ctx).await;
         }
@@ -129,6 +133,7 @@ impl DbWriter {
             ctx.send_after(self.pause(), DbMsg::Check);
         }
         if ctx.fence().is_current() {
+            self.shared.status.removes(self.lacks_room_only);
             self.publish_unavailable(&error.reason, ctx);
         }
     }

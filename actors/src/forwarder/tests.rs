@@ -93,6 +93,15 @@ impl Fixture {
     }
 
     fn start_in(folder: TempDir, sink: FakeSink, change: impl FnOnce(&mut SinkSettings)) -> Self {
+        Self::start_with(folder, sink, change, |_| {})
+    }
+
+    fn start_with(
+        folder: TempDir,
+        sink: FakeSink,
+        change: impl FnOnce(&mut SinkSettings),
+        configure: impl FnOnce(&mut PredictionLogConfig),
+    ) -> Self {
         let mut settings = SinkSettings {
             target: SinkTarget::Impetus(ImpetusSettings {
                 url: "http://127.0.0.1:1".into(),
@@ -112,6 +121,7 @@ impl Fixture {
         config.retry_after = Duration::from_millis(5);
         config.check_every = Duration::from_millis(200);
         config.sink = Some(settings.clone());
+        configure(&mut config);
         let clock = Arc::new(SystemClock::new());
         let (writer, log) = db_writer::child(config.clone(), clock.clone());
         let shared = log.to_forward(&config, settings);
@@ -461,4 +471,36 @@ async fn what_has_waited_too_long_is_given_up_and_counted() {
     .await;
     assert_eq!(fixture.rows_in_file().await, 0);
     assert_eq!(fixture.sink.has(), 0);
+}
+
+/// Where the disk is full nothing is better than taking rows away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_does_not_keep_rows_from_their_sink() {
+    let fixture = Fixture::start(|_| {});
+    fixture.sink.books(|books| books.failing = Some("away"));
+    fixture.log(0..10).await;
+    let Fixture {
+        folder,
+        system,
+        sink,
+        ..
+    } = fixture;
+    system.stop(PATIENCE).await;
+    sink.books(|books| books.failing = None);
+    let fixture = Fixture::start_with(
+        folder,
+        sink,
+        |_| {},
+        |config| {
+            // No disk has that much.
+            config.disk_reserve = u64::MAX;
+        },
+    );
+    fixture.until_forwarded(10).await;
+    let database = fixture.log.status().snapshot().database;
+    let says_full = matches!(
+        &*database,
+        crate::predlog::DatabaseState::Unavailable { reason, .. } if reason.contains("disk is full")
+    );
+    assert!(says_full, "{database:?}");
 }

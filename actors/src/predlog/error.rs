@@ -73,6 +73,8 @@ pub(crate) struct StoreError {
     pub(crate) connection_is_sound: bool,
     /// Whether the file is one that SQLite cannot make sense of.
     pub(crate) file_is_damaged: bool,
+    /// Whether there is no room for more, and nothing else is wrong.
+    pub(crate) lacks_room: bool,
 }
 
 // === impl LogError ===
@@ -130,6 +132,7 @@ impl StoreError {
             reason: reason.into(),
             connection_is_sound: false,
             file_is_damaged: false,
+            lacks_room: false,
         }
     }
 
@@ -140,6 +143,7 @@ impl StoreError {
             reason: format!("{doing}: {}", describe(error)),
             connection_is_sound: code.is_some_and(leaves_connection_sound),
             file_is_damaged: code.is_some_and(means_damage),
+            lacks_room: code == Some(FULL),
         }
     }
 }
@@ -158,6 +162,9 @@ fn primary_code(error: &sqlx::Error) -> Option<i32> {
     code.parse::<i32>().ok().map(|code| code & 0xff)
 }
 
+/// SQLite's code for a disk without room.
+const FULL: i32 = 13;
+
 /// Tells whether the file itself is what is wrong.
 fn means_damage(primary: i32) -> bool {
     const CORRUPT: i32 = 11;
@@ -170,6 +177,5 @@ fn means_damage(primary: i32) -> bool {
 fn leaves_connection_sound(primary: i32) -> bool {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
-    const FULL: i32 = 13;
     matches!(primary, BUSY | LOCKED | FULL)
 }

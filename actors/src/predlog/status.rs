@@ -32,6 +32,7 @@ pub struct PredictionLogStatus {
     sink: Option<Arc<SinkStatus>>,
     max_backlog: Option<u64>,
     file_generation: AtomicU64,
+    can_remove: AtomicBool,
     database: ArcSwap<DatabaseState>,
     initialized: AtomicBool,
     logged: AtomicU64,
@@ -158,6 +159,7 @@ impl PredictionLogStatus {
             sink: sink.map(|sink| Arc::new(SinkStatus::new(&sink.target))),
             max_backlog: sink.map(|sink| sink.max_backlog),
             file_generation: AtomicU64::new(0),
+            can_remove: AtomicBool::new(false),
             database: ArcSwap::from_pointee(DatabaseState::Starting),
             initialized: AtomicBool::new(false),
             logged: AtomicU64::new(0),
@@ -228,9 +230,15 @@ impl PredictionLogStatus {
         self.logged.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the database can be written.
-    pub(crate) fn is_connected(&self) -> bool {
-        *self.database() == DatabaseState::Connected
+    /// Returns whether rows can be removed from the database: it can be written, or lacks nothing
+    /// but room.
+    pub(crate) fn can_remove(&self) -> bool {
+        self.can_remove.load(Ordering::Acquire)
+    }
+
+    /// Publishes whether rows can be removed.
+    pub(crate) fn removes(&self, can_remove: bool) {
+        self.can_remove.store(can_remove, Ordering::Release);
     }
 
     /// Returns the number of the file that is written: another one whenever the database was

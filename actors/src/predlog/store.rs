@@ -29,7 +29,7 @@ use super::migrations;
 use super::rollups::{Rollups, Rows};
 use super::row::Row;
 
-pub(crate) use removal::{Removal, Removed};
+pub(crate) use removal::Removal;
 
 /// An open database that can be written.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub(crate) struct Store {
     rollups: Rollups,
     free_bytes: Option<u64>,
     is_old: bool,
+    no_room: Option<StoreError>,
 }
 
 /// Asked before every commit; `false` turns it into a rollback.
@@ -78,7 +79,8 @@ impl Store {
     /// together; few sizes keep the statements few enough to stay prepared.
     const ROWS_PER_INSERT: [usize; 4] = [64, 16, 4, 1];
 
-    /// Opens the database, makes it if it is not there, and writes to it once. Where it holds rows
+    /// Opens the database, makes it if it is not there, and writes to it once, unless
+    /// [there is no room](Self::had_room). Where it holds rows
     /// of an older schema, [`migrate`](Self::migrate) comes before anything else.
     pub(crate) async fn open(
         config: &PredictionLogConfig,
@@ -111,12 +113,23 @@ impl Store {
             rollups: Rollups::new(config.drift.is_some()),
             free_bytes: facts.free_bytes,
             is_old,
+            no_room: None,
         };
-        store.require_room()?;
-        if !is_old {
-            store.probe_write().await?;
+        let mut proven = store.require_room();
+        if proven.is_ok() && !is_old {
+            proven = store.probe_write().await;
+        }
+        match proven {
+            Err(error) if error.lacks_room => store.no_room = Some(error),
+            proven => proven?,
         }
         Ok(store)
+    }
+
+    /// Returns whether there was room to write when it was opened: without any, rows can still be
+    /// read, forwarded and removed.
+    pub(crate) fn had_room(&mut self) -> Result<(), StoreError> {
+        self.no_room.take().map_or(Ok(()), Err)
     }
 
     /// Returns which file it is.
@@ -276,6 +289,7 @@ impl Store {
                 ),
                 connection_is_sound: true,
                 file_is_damaged: false,
+                lacks_room: true,
             }),
             _ => Ok(()),
         }

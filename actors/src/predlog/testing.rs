@@ -25,7 +25,9 @@ pub(crate) fn config() -> (TempDir, PredictionLogConfig) {
 /// Opens a store that may commit for ever.
 pub(crate) async fn open(config: &PredictionLogConfig) -> Result<Store, StoreError> {
     let threads = ThreadBudget::new(config.stuck_threads);
-    Store::open(config, &threads, Box::new(|| true)).await
+    let mut store = Store::open(config, &threads, Box::new(|| true)).await?;
+    store.had_room()?;
+    Ok(store)
 }
 
 /// Returns a prediction of `image` at `time`, a defect or not.

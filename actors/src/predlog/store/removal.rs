@@ -1,6 +1,6 @@
 //! Rows that leave: the oldest first, and their share of the counts with them.
 
-use sqlx::{Connection, Sqlite, Transaction};
+use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
 use super::Store;
 use crate::predlog::error::StoreError;
@@ -48,6 +48,10 @@ impl Store {
         else {
             return Ok(Removed::default());
         };
+        if removal.created_before.is_none() {
+            // Where size decides, what was set aside counts as well.
+            forget_refused(&mut transaction, 0).await.map_err(failed)?;
+        }
         remove_through(&self.rollups, transaction, through)
             .await
             .map_err(failed)
@@ -66,7 +70,7 @@ impl Store {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(failed)?;
-        for (seq, reason) in refused {
+        for (seq, reason) in &refused[refused.len().saturating_sub(MOST_REFUSED)..] {
             sqlx::query(
                 "INSERT OR REPLACE INTO refused (seq, key, edge_device_id, refused_at, reason, body) \
                  SELECT seq, key, edge_device_id, ?, ?, body FROM predictions WHERE seq = ?",
@@ -77,6 +81,11 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+        }
+        if !refused.is_empty() {
+            forget_refused(&mut transaction, MOST_REFUSED)
+                .await
+                .map_err(failed)?;
         }
         remove_through(&self.rollups, transaction, through)
             .await
@@ -98,6 +107,22 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The most rows that are kept aside because a sink refused them: enough to see what is wrong with
+/// them, and no second log.
+const MOST_REFUSED: usize = 1_000;
+
+/// Forgets rows that a sink refused, all but the newest `keep`.
+async fn forget_refused(connection: &mut SqliteConnection, keep: usize) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM refused WHERE seq <= \
+         (SELECT seq FROM refused ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+    )
+    .bind(i64::try_from(keep).unwrap_or(i64::MAX))
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 async fn remove_through(

@@ -542,3 +542,46 @@ async fn an_older_database_is_brought_up_to_date() {
     drop(store);
     assert!(!open(&config).await.expect("opens").is_old());
 }
+
+/// What was refused is there to be looked at, and is no second log.
+#[tokio::test]
+async fn no_more_refused_rows_are_kept_than_a_person_looks_at() {
+    let (_folder, config) = config();
+    let mut store = open(&config).await.expect("opens");
+    for part in 0..2 {
+        let batch: Vec<_> = (0..700)
+            .map(|index| prediction(&format!("image {part} {index}"), NOON, false))
+            .collect();
+        store
+            .insert(&[rows("edge", &batch)], 1)
+            .await
+            .expect("commits");
+        let through = (part + 1) * 700;
+        let refused: Vec<_> = (through - 699..=through)
+            .map(|seq| (seq, "no".to_owned()))
+            .collect();
+        store
+            .hand_over(through, &refused, 5)
+            .await
+            .expect("hands over");
+    }
+    let kept: (i64, i64, i64) = sqlx::query_as("SELECT count(*), min(seq), max(seq) FROM refused")
+        .fetch_one(&mut store.connection)
+        .await
+        .expect("counted");
+    assert_eq!(kept, (1_000, 401, 1_400));
+    store
+        .insert(&[rows("edge", &[prediction("a", NOON, false)])], 1)
+        .await
+        .expect("commits");
+    let by_size = Removal {
+        created_before: None,
+        limit: 1,
+    };
+    store.remove(by_size).await.expect("removes");
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM refused")
+        .fetch_one(&mut store.connection)
+        .await
+        .expect("counted");
+    assert_eq!(kept, 0, "they take room, which is what is wanted back");
+}

@@ -125,7 +125,7 @@ pub struct DriftConfig {
 pub enum LogMode {
     /// None.
     Off,
-    /// Some of them, chosen at random.
+    /// A share of them, `predlog.sample`, by a hash of the id of the request.
     Sampled,
     /// All.
     #[default]

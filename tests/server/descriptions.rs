@@ -239,8 +239,9 @@ fn labels_that_are_not_there_are_named_and_taken_up_once_they_are() {
 }
 
 #[test]
-fn labels_are_those_of_the_output_that_they_are_for() {
-    for (output, class) in [("scores", "bottom_right"), ("extra", "3")] {
+fn labels_are_those_of_the_output_that_they_are_for_and_that_output_is_classified() {
+    // The other output has one number, which leaves no choice.
+    for (output, class) in [("scores", "bottom_right"), ("extra", "top_left")] {
         let setup = setup();
         let toml = format!("labels_file = \"labels.txt\"\nlabels_output = \"{output}\"");
         put(

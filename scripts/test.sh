@@ -19,6 +19,7 @@ scripts/install-kubernetes-tools.sh
 scripts/install-openapi-schema.sh
 scripts/install-haproxy.sh
 scripts/install-postgresql.sh
+scripts/install-openssl.sh
 scripts/install-faketime.sh
 scripts/install-strace.sh
 scripts/install-clients.sh

@@ -134,7 +134,7 @@ pub fn child(config: PredictionLogConfig, clock: Arc<dyn Clock>) -> (ChildSpec, 
     ));
     let reader = Arc::new(Reader::new(&config));
     let records = match config.sink.as_ref().map(|sink| &sink.target) {
-        Some(SinkTarget::Impetus(other)) => Records::Elsewhere(Arc::clone(&other.url)),
+        Some(SinkTarget::Impetus(other)) => Records::elsewhere(&other.url),
         Some(SinkTarget::Postgres(settings)) => {
             Records::Postgres(Arc::new(PostgresReader::new(&config, settings)))
         }

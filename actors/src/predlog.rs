@@ -15,6 +15,7 @@
 //! deadline. A database that is locked, full, damaged, gone or silent is a
 //! [state](DatabaseState) with a reason; it ends no actor, and the rest of the server goes on.
 
+mod address;
 mod batch;
 mod buffer;
 mod children;

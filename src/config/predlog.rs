@@ -236,20 +236,55 @@ impl SinkUrl {
         self.0.is_empty()
     }
 
-    /// Returns the address with three stars for the password.
+    /// Returns the address with three stars for each password: before the host, and among what
+    /// PostgreSQL takes after the `?`. Where it cannot be told where the host begins, too much is
+    /// hidden rather than too little.
     fn masked(&self) -> String {
         let Some((scheme, rest)) = self.0.split_once("://") else {
-            return self.0.clone();
+            let hidden = self.0.contains('@') || self.0.contains("password=");
+            return if hidden {
+                "***".to_owned()
+            } else {
+                self.0.clone()
+            };
         };
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let Some((user, host)) = authority.rsplit_once('@') else {
-            return self.0.clone();
+        let (place, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
+        let authority = place.find('/').unwrap_or(place.len());
+        // A password with a slash in it that should have been written as %2F.
+        let is_cut = place.contains('@') && is_no_host(&place[..authority]);
+        let end = if is_cut { place.len() } else { authority };
+        let (authority, path) = place.split_at(end);
+        let place = match authority.rsplit_once('@') {
+            Some((user, host)) => match user.split_once(':') {
+                Some((user, _)) => format!("{user}:***@{host}{path}"),
+                None => place.to_owned(),
+            },
+            None => place.to_owned(),
         };
-        match user.split_once(':') {
-            Some((user, _)) => format!("{scheme}://{user}:***@{host}{path}"),
-            None => self.0.clone(),
-        }
+        format!("{scheme}://{place}{}", masked_query(query))
     }
+}
+
+/// Tells whether what stands before the first slash is a name and a part of a password.
+fn is_no_host(authority: &str) -> bool {
+    let port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
+    let ends_in_port = |(_, end): (&str, &str)| port(end) || end.ends_with(']');
+    !authority.contains('@') && !authority.rsplit_once(':').is_none_or(ends_in_port)
+}
+
+fn masked_query(query: &str) -> String {
+    let masked = |pair: &str| match pair.split_once('=') {
+        Some((name, _))
+            if name
+                .trim_start_matches('?')
+                .eq_ignore_ascii_case("password") =>
+        {
+            format!("{name}=***")
+        }
+        _ => pair.to_owned(),
+    };
+    let pairs: Vec<String> = query.split('&').map(masked).collect();
+    pairs.join("&")
 }
 
 impl From<&str> for SinkUrl {
@@ -292,6 +327,21 @@ mod tests {
                 "postgres://user:***@db/x?a=b@c",
             ),
             ("postgres://user@db/x", "postgres://user@db/x"),
+            (
+                "postgres://user:s3/cret@db:5432/x",
+                "postgres://user:***@db:5432/x",
+            ),
+            (
+                "postgres://db/x?user=a&password=s3cret&sslmode=require",
+                "postgres://db/x?user=a&password=***&sslmode=require",
+            ),
+            (
+                "postgres://db/x?password=s3cret",
+                "postgres://db/x?password=***",
+            ),
+            ("https:user:s3cret@db", "***"),
+            ("http://[::1]:8001/a:b@c", "http://[::1]:8001/a:b@c"),
+            ("http://[::1]/a:b@c", "http://[::1]/a:b@c"),
             ("http://db:8001", "http://db:8001"),
             ("http://db:8001/a:b@c", "http://db:8001/a:b@c"),
             ("", ""),

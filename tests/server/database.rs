@@ -1,13 +1,17 @@
 //! A database that fails for ever is a state: said, and nobody else's problem.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use crate::harness::database::Lock;
 use crate::harness::disks::{Cover, Mount, ReadOnly};
+use crate::harness::scrape::Scrape;
 use crate::harness::watch::LivenessWatch;
 use crate::harness::{Server, Setup};
+use crate::survival::{Senders, all_rows};
 
 #[test]
 fn a_locked_database_stops_nothing_but_the_log_until_it_is_unlocked() {
@@ -70,14 +74,81 @@ fn a_folder_that_can_never_be_stops_nothing_but_the_log() {
 }
 
 #[test]
-fn a_database_that_is_no_database_stops_nothing_but_the_log() {
+fn a_file_that_is_no_database_is_set_aside_and_kept_and_a_new_one_is_begun() {
     let setup = Setup::new();
     fs::create_dir(setup.path().join("data")).unwrap();
     fs::write(setup.path().join("data/predictions.db"), [b'x'; 8192]).unwrap();
     let server = setup.start_ready();
     let watch = LivenessWatch::start(&server);
-    assert_serves_on_without(&server, "not a database");
+    wait_until_logging(&server);
+    let kept_as = assert_set_aside(&server);
+    assert_eq!(fs::read(kept_as).unwrap(), [b'x'; 8192]);
+    assert_eq!(
+        server.get("/stats").json()["by_device"]["database"]["total"],
+        1
+    );
     watch.assert_always_alive();
+}
+
+#[test]
+fn a_database_that_is_damaged_under_load_is_set_aside_and_a_new_one_is_begun() {
+    let setup = Setup::without_models().set("role", "\"logging\"");
+    let server = setup.start();
+    wait_until_logging(&server);
+    let watch = LivenessWatch::start(&server);
+    std::thread::scope(|scope| {
+        let senders = Senders::start(scope, server.port, 4);
+        senders.wait_for_more(&server, 2000);
+        let file = server.dir.path().join("data/predictions.db");
+        damage(&file);
+        // What is in memory is sound: whoever opens the file anew meets the damage.
+        server.fault("db_writer", "panic", 1, None);
+        server.wait_for("the damage to be found", || files_set_aside(&server) > 0.0);
+        // What was acknowledged before lies in the damaged file. The new one takes the rest.
+        senders.wait_for_more(&server, 200);
+        senders.finish();
+    });
+    server.wait_for("/ready", || server.get("/ready").status == 200);
+    let kept_as = assert_set_aside(&server);
+    assert!(fs::metadata(kept_as).unwrap().len() > 8192);
+    let stats = server.get("/stats").json();
+    assert!(stats["total"].as_u64().unwrap() >= 200, "{stats:#}");
+    assert_eq!(stats["total"], json!(all_rows(&server).len()), "{stats:#}");
+    watch.assert_always_alive();
+}
+
+/// Overwrites what a database has in its file, as a disk does that fails: all pages, the write-ahead
+/// log included, from which they would otherwise come back.
+fn damage(file: &Path) {
+    let wal = file.with_extension("db-wal");
+    for path in [file, &wal] {
+        let Ok(file) = fs::OpenOptions::new().write(true).open(path) else {
+            // It has just been given another name.
+            continue;
+        };
+        let length = file.metadata().unwrap().len();
+        for page in 0..length / 4096 {
+            file.write_all_at(&[0x5a; 4096], page * 4096).unwrap();
+        }
+    }
+}
+
+fn files_set_aside(server: &Server) -> f64 {
+    Scrape::of(server).value("impetus_prediction_log_files_set_aside_total")
+}
+
+/// Insists that status and metrics tell of a damaged file that was set aside, and returns where it
+/// is.
+fn assert_set_aside(server: &Server) -> PathBuf {
+    assert_eq!(files_set_aside(server), 1.0);
+    let database = server.status()["components"]["database"].clone();
+    assert_eq!(database["score"], 70, "{database:#}");
+    let kept_as = database["detail"]["set_aside"].as_str().unwrap();
+    assert!(kept_as.contains("predictions.db.damaged-"), "{kept_as}");
+    let reason = database["detail"]["reason"].as_str().unwrap();
+    assert!(reason.contains(kept_as), "{reason}");
+    assert!(server.log().contains("set aside"), "{}", server.log());
+    PathBuf::from(kept_as)
 }
 
 #[test]

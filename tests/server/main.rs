@@ -32,6 +32,7 @@ mod grpc_health;
 mod harness;
 mod healing;
 mod hostile;
+mod hostile_log;
 #[cfg(target_os = "linux")]
 mod limits;
 mod liveness;
@@ -41,8 +42,10 @@ mod openapi;
 mod own_predictions;
 #[cfg(target_os = "linux")]
 mod pid1;
+mod postgres;
 mod predict;
 mod predictions;
+mod relay;
 mod roles;
 #[cfg(target_os = "linux")]
 mod rolling;
@@ -51,6 +54,7 @@ mod starting;
 mod survival;
 #[cfg(target_os = "linux")]
 mod synced;
+mod tls;
 mod v2;
 mod verdict;
 mod versions;

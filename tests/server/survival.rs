@@ -1,9 +1,10 @@
 //! Servers that are killed under load: whatever was acknowledged is there, once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -16,8 +17,11 @@ const KILLS: usize = 100;
 /// Predictions of one request.
 const BATCH: usize = 4;
 
-/// Clients that log without a pause, to whoever listens on a port, and send what was not
-/// acknowledged again until it is.
+/// How long each client of a load that goes on for minutes waits between two batches.
+pub const PACE: Duration = Duration::from_millis(20);
+
+/// Clients that log to whoever listens on a port, and send what was not acknowledged again until it
+/// is.
 pub struct Senders<'scope> {
     shared: Arc<Shared>,
     threads: Vec<ScopedJoinHandle<'scope, ()>>,
@@ -27,20 +31,39 @@ pub struct Senders<'scope> {
 struct Shared {
     acknowledged: Mutex<BTreeSet<String>>,
     count: AtomicUsize,
+    /// Attempts that did not end in an acknowledgement.
+    refusals: AtomicUsize,
     is_over: AtomicBool,
+    is_given_up: AtomicBool,
 }
 
 // === impl Senders ===
 
 impl<'scope> Senders<'scope> {
+    /// Starts clients that wait for their answers and for nothing else.
     pub fn start(scope: &'scope Scope<'scope, '_>, port: u16, clients: usize) -> Self {
+        Self::paced(scope, port, clients, Duration::ZERO)
+    }
+
+    /// Starts clients that wait between two batches.
+    pub fn paced(
+        scope: &'scope Scope<'scope, '_>,
+        port: u16,
+        clients: usize,
+        pace: Duration,
+    ) -> Self {
         let shared = Arc::new(Shared::default());
         let client = |client| {
             let shared = Arc::clone(&shared);
-            scope.spawn(move || shared.send(port, client))
+            scope.spawn(move || shared.send(port, client, pace))
         };
         let threads = (0..clients).map(client).collect();
         Self { shared, threads }
+    }
+
+    /// Returns how many attempts did not end in an acknowledgement.
+    pub fn refusals(&self) -> usize {
+        self.shared.refusals.load(Ordering::Acquire)
     }
 
     /// Returns how many predictions have been acknowledged.
@@ -56,9 +79,9 @@ impl<'scope> Senders<'scope> {
 
     /// Ends the clients as soon as each has its last batch acknowledged, and returns the images of
     /// all predictions that were.
-    pub fn finish(self) -> BTreeSet<String> {
+    pub fn finish(mut self) -> BTreeSet<String> {
         self.shared.is_over.store(true, Ordering::Release);
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             thread.join().unwrap();
         }
         std::mem::take(&mut *self.shared.acknowledged.lock().unwrap())
@@ -66,13 +89,11 @@ impl<'scope> Senders<'scope> {
 }
 
 impl Shared {
-    fn send(&self, port: u16, client: usize) {
+    fn send(&self, port: u16, client: usize, pace: Duration) {
         let agent = new_agent();
         let url = format!("http://127.0.0.1:{port}/log");
         for number in 0.. {
-            let images: Vec<String> = (0..BATCH)
-                .map(|index| format!("{client}-{number}-{index}"))
-                .collect();
+            let images = images(client, number);
             let names: Vec<&str> = images.iter().map(String::as_str).collect();
             let body = batch(&format!("line-{client}"), &names).to_string();
             let logged = || {
@@ -80,42 +101,95 @@ impl Shared {
                 let answer = request.send(body.as_bytes()).map(Answer::from).ok()?;
                 (answer.status == 200).then_some(())
             };
-            // A server that is gone refuses at once: nothing but the next attempt is to be done.
             while logged().is_none() {
-                std::thread::yield_now();
+                self.refusals.fetch_add(1, Ordering::AcqRel);
+                if self.is_given_up.load(Ordering::Acquire) {
+                    return;
+                }
+                // Whoever starts the next server needs the processor more.
+                std::thread::park_timeout(Duration::from_millis(2));
             }
             self.acknowledged.lock().unwrap().extend(images);
             self.count.fetch_add(BATCH, Ordering::AcqRel);
             if self.is_over.load(Ordering::Acquire) {
                 return;
             }
+            if !pace.is_zero() {
+                std::thread::park_timeout(pace);
+            }
         }
     }
 }
 
-/// Insists that a server has exactly these predictions, each once, and counts them so.
-pub fn assert_holds_exactly(server: &Server, acknowledged: &BTreeSet<String>) {
-    let (mut there, mut rows, mut cursor) = (BTreeSet::new(), 0, String::new());
-    loop {
-        let answer = server.get(&format!("/predictions?limit=1000{cursor}"));
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        let page = answer.json();
-        let predictions = page["predictions"].as_array().unwrap();
-        rows += predictions.len();
-        let image = |prediction: &Value| prediction["image_id"].as_str().unwrap().to_owned();
-        there.extend(predictions.iter().map(image));
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
-        }
+impl Drop for Senders<'_> {
+    /// A test that fails has no server any more that would acknowledge what is left.
+    fn drop(&mut self) {
+        self.shared.is_given_up.store(true, Ordering::Release);
+        self.shared.is_over.store(true, Ordering::Release);
     }
+}
+
+/// Returns the images of one batch, the first of which shows a defect.
+fn images(client: usize, number: usize) -> Vec<String> {
+    let name = |index| match index {
+        0 => format!("{client}-{number}-bad"),
+        index => format!("{client}-{number}-{index}"),
+    };
+    (0..BATCH).map(name).collect()
+}
+
+/// Insists that a server has exactly these predictions, each once, and counts them as a recount
+/// does.
+pub fn assert_holds_exactly(server: &Server, acknowledged: &BTreeSet<String>) {
+    let rows = all_rows(server);
+    let image = |row: &Value| row["image_id"].as_str().unwrap().to_owned();
+    assert_same(rows.iter().map(image).collect(), acknowledged);
+    let stats = server.get("/stats").json();
+    let defects = |row: &&Value| row["defect_detected"] == true;
+    assert_eq!(stats["total"], json!(rows.len()), "{stats:#}");
+    assert_eq!(
+        stats["defects"],
+        json!(rows.iter().filter(defects).count()),
+        "{stats:#}"
+    );
+    let mut devices = BTreeMap::<&str, u64>::new();
+    for row in &rows {
+        *devices
+            .entry(row["edge_device_id"].as_str().unwrap())
+            .or_default() += 1;
+    }
+    for (device, rows) in &devices {
+        assert_eq!(stats["by_device"][device]["total"], *rows, "{stats:#}");
+    }
+    assert_eq!(stats["devices"], json!(devices.len()), "{stats:#}");
+}
+
+/// Insists that these are the images that were acknowledged, each once.
+pub fn assert_same(mut images: Vec<String>, acknowledged: &BTreeSet<String>) {
+    let rows = images.len();
+    images.sort();
+    images.dedup();
+    let there: BTreeSet<String> = images.into_iter().collect();
     let lost: Vec<_> = acknowledged.difference(&there).take(10).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     let unknown: Vec<_> = there.difference(acknowledged).take(10).collect();
     assert!(unknown.is_empty(), "never acknowledged: {unknown:?}");
     assert_eq!(rows, there.len(), "some are there twice");
-    let stats = server.get("/stats").json();
-    assert_eq!(stats["total"], json!(rows), "{stats:#}");
+}
+
+/// Reads every page.
+pub fn all_rows(server: &Server) -> Vec<Value> {
+    let (mut rows, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let answer = server.get(&format!("/predictions?limit=1000{cursor}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let mut page = answer.json();
+        rows.append(page["predictions"].as_array_mut().unwrap());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return rows,
+        }
+    }
 }
 
 /// The clients send what was not acknowledged again, so in the end all is there, and nothing twice.
@@ -138,6 +212,7 @@ fn a_server_that_is_killed_a_hundred_times_under_load_loses_nothing() {
         senders.finish()
     });
     assert!(acknowledged.len() > KILLS, "{}", acknowledged.len());
+    server.wait_for("the database", || server.get("/ready").status == 200);
     assert_holds_exactly(&server, &acknowledged);
 }
 

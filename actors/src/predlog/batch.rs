@@ -14,6 +14,8 @@
 //! nobody will see again. Such a batch names the origin of each prediction, and the rows are those
 //! of the origins, in whichever batches they travel.
 
+mod readable;
+
 use std::fmt;
 
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
@@ -23,6 +25,7 @@ use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use self::readable::Readable;
 use super::key::PredictionKey;
 use super::prediction::{Label, Prediction};
 use super::prediction_time::PredictionTime;
@@ -317,7 +320,11 @@ fn read_prediction(text: &str) -> Result<Prediction, FieldProblem> {
         let problem = format!("is nested deeper than {}", LogBatch::MAX_DEPTH);
         return Err(FieldProblem::new(String::new(), &problem));
     }
-    serde_json::from_str(text).map_err(|error| explain::<Prediction>(text.as_bytes(), &error))
+    let prediction = serde_json::from_str(text)
+        .map_err(|error| explain::<Prediction>(text.as_bytes(), &error))?;
+    let Readable =
+        serde_json::from_str(text).map_err(|error| explain::<Readable>(text.as_bytes(), &error))?;
+    Ok(prediction)
 }
 
 /// Returns how deeply arrays and objects are nested in well-formed JSON.

@@ -106,9 +106,9 @@ pub struct PostgresSettings {
 }
 
 /// How another Impetus is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ImpetusSettings {
-    /// `http://host:port`.
+    /// `http://host:port`, perhaps with a name and a password. Not to be shown.
     pub url: Arc<str>,
     /// A file with authorities to trust besides the usual ones.
     pub ca_file: Option<PathBuf>,
@@ -192,6 +192,19 @@ impl fmt::Debug for PostgresSettings {
             .field("password_file", &self.password_file)
             .field("ca_file", &self.ca_file)
             .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl ImpetusSettings ===
+
+impl fmt::Debug for ImpetusSettings {
+    /// Leaves the URL out, for it may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImpetusSettings")
+            .field("ca_file", &self.ca_file)
+            .field("batch", &self.batch)
+            .field("batch_timeout", &self.batch_timeout)
             .finish_non_exhaustive()
     }
 }

@@ -27,9 +27,10 @@ use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, StatusCode, Url};
+use reqwest::{Certificate, Client, StatusCode};
 
 use self::answer::Answer;
+use super::address::without_password;
 use super::config::ImpetusSettings;
 use super::row::Landed;
 use super::sink::{Delivery, RefusedRow, Sink, SinkError};
@@ -198,17 +199,6 @@ fn authorities(file: &Path) -> Result<Vec<Certificate>, SinkError> {
         return Err(SinkError::new(reason));
     }
     Ok(found)
-}
-
-/// Returns an address without the name and the password in it, if it has any.
-fn without_password(url: &str) -> String {
-    let Ok(mut parsed) = Url::parse(url) else {
-        return url.to_owned();
-    };
-    // Both fail for addresses that cannot have either.
-    let _ = parsed.set_username("");
-    let _ = parsed.set_password(None);
-    parsed.as_str().trim_end_matches('/').to_owned()
 }
 
 /// Returns what is at the bottom of an error; at its top is only that a request failed.

@@ -11,10 +11,10 @@
     reason = "several test programs include it, and each uses some of it"
 )]
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -105,17 +105,48 @@ impl Postgres {
         }
     }
 
-    /// Ends it in order, without waiting for its clients.
-    pub fn shut_down(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let mut command = Command::new("kill");
-            command.arg("-INT").arg(child.id().to_string());
-            assert!(command.status().expect("kill starts").success());
-            child.wait().expect("it was started here");
+    /// Ends the server as an operator does who wants it to come back: connections are cut, and
+    /// everything is written.
+    pub fn end_in_order(&mut self) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        let mut command = Command::new("kill");
+        let asked = command.arg("-INT").arg(child.id().to_string()).status();
+        assert!(asked.is_ok_and(|status| status.success()), "it runs");
+        child.wait().expect("it was started here");
+    }
+
+    /// Starts the server again if it has ended by itself.
+    pub fn start_unless_running(&mut self) {
+        let ended = |child: &mut Child| child.try_wait().expect("it was started here").is_some();
+        if self.child.as_mut().is_none_or(ended) {
+            self.child = None;
+            self.start_again();
         }
     }
 
-    /// Starts it again after it was killed, on the same port, with the data it had.
+    /// Has it speak TLS with this certificate and this key from now on.
+    pub fn use_tls(&mut self, certificate: &Path, key: &Path) {
+        let mut lines = String::from("ssl = on\n");
+        for (name, from) in [("ssl_cert_file", certificate), ("ssl_key_file", key)] {
+            let own = self.data.join(name);
+            fs::copy(from, &own).expect("it can be read");
+            // A key that others may read is refused.
+            fs::set_permissions(&own, Permissions::from_mode(0o600)).expect("it is ours");
+            if is_run_by_nobody(self.folder.path()) {
+                chown(&own, Some(NOBODY), Some(NOBODY)).expect("root may");
+            }
+            lines.push_str(&format!("{name} = '{name}'\n"));
+        }
+        let file = self.data.join("postgresql.conf");
+        let before = fs::read_to_string(&file).expect("initdb made it");
+        fs::write(&file, before + &lines).expect("it is ours");
+        self.end_in_order();
+        self.start_again();
+    }
+
+    /// Starts it again after it has ended, on the same port, with the data it had.
     pub fn start_again(&mut self) {
         // A process that was just being made when the others were killed ends by itself, and until
         // then the data are taken.
@@ -242,8 +273,7 @@ impl Postgres {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.current_dir(self.folder.path()).env("LC_ALL", "C");
-        let folder = fs::metadata(self.folder.path()).expect("it is there");
-        if folder.uid() == NOBODY {
+        if is_run_by_nobody(self.folder.path()) {
             command.uid(NOBODY).gid(NOBODY);
         }
         command
@@ -295,6 +325,10 @@ fn children_of(parent: u32) -> Vec<u32> {
         .flatten()
         .filter_map(|entry| child(entry.file_name().into_string().ok()?))
         .collect()
+}
+
+fn is_run_by_nobody(folder: &Path) -> bool {
+    fs::metadata(folder).expect("it is there").uid() == NOBODY
 }
 
 fn is_root(own: &Path) -> bool {

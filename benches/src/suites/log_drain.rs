@@ -135,7 +135,7 @@ impl Bench<'_> {
     fn impetus(&mut self) -> anyhow::Result<(Side, Noise)> {
         let url = self.new_database()?;
         let folder = self.copy_of_log()?;
-        self.postgres.shut_down();
+        self.postgres.end_in_order();
         let (url, data) = (format!("{url:?}"), format!("{:?}", folder.path()));
         // It is away when the server starts, and found a moment after it has come.
         let server = self.places.start_log_without_sink(&[
@@ -170,7 +170,7 @@ impl Bench<'_> {
     fn bare(&mut self) -> anyhow::Result<(Side, Noise)> {
         let url = self.new_database()?;
         let folder = self.copy_of_log()?;
-        self.postgres.shut_down();
+        self.postgres.end_in_order();
         self.postgres.start_again();
         let roots = [self.pid()?];
         let watch = Watch::begin(&roots)?;

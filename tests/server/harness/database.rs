@@ -30,6 +30,19 @@ pub fn change(database: &Path, statements: &[&'static str]) {
     });
 }
 
+/// Returns the number with which a database that a server has open answers a question.
+pub fn ask(database: &Path, question: &'static str) -> i64 {
+    let options = SqliteConnectOptions::new().filename(database);
+    let options = options.busy_timeout(PATIENCE);
+    runtime().block_on(async {
+        let mut connection = options.connect().await.unwrap();
+        let number = sqlx::query_scalar(question);
+        let number = number.fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        number
+    })
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

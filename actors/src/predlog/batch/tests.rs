@@ -350,3 +350,24 @@ fn origins_that_fit_no_predictions_are_named() {
     sent["origins"] = json!(null);
     parse(&sent).expect("a batch that is not forwarded");
 }
+
+#[test]
+fn what_could_not_be_read_back_is_refused_also_where_the_contract_does_not_know_it() {
+    let text = batch(&[prediction(), prediction()]).to_string();
+    for (value, field) in [
+        (r#""\ud800""#, "predictions[0].note"),
+        (r#"[1, "\udfff"]"#, "predictions[0].note[1]"),
+        ("1e999", "predictions[0].note"),
+        (r#"{"deep": -1e999}"#, "predictions[0].note.deep"),
+        (r#"{"\ud800": 1}"#, "predictions[0].note"),
+    ] {
+        let with = format!(r#""image_id":"img-1","note":{value}"#);
+        let text = text.replacen(r#""image_id":"img-1""#, &with, 1);
+        let problems = problems(LogBatch::parse(text.as_bytes()));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(field), "{value}: {problems:?}");
+    }
+    let good = r#""image_id":"img-1","note":["\u0000","\ud83d\ude00",1e308,-5,null,{"a":true}]"#;
+    let text = text.replacen(r#""image_id":"img-1""#, good, 1);
+    assert_eq!(LogBatch::parse(text.as_bytes()).expect("good").len(), 2);
+}

@@ -4,6 +4,9 @@
 //! else, and then the same rows may be tried again. Whoever reads the reason learns which server
 //! said what, and what can be done; no reason has a password in it.
 
+use std::fmt::Display;
+use std::io::ErrorKind;
+
 use sqlx::error::DatabaseError;
 
 use super::super::sink::SinkError;
@@ -52,14 +55,16 @@ impl ServerName {
         let at = format!("PostgreSQL at {}", self.address);
         SinkError::new(match error {
             sqlx::Error::Database(database) => self.refusal(&at, doing, &**database),
+            // What the other side says is no TLS that can be trusted; the driver passes it on as it
+            // comes from the socket.
+            sqlx::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
+                no_trust(&at, error)
+            }
             sqlx::Error::Io(error) => format!(
                 "{at} cannot be reached while {doing}: {error}; see whether it runs and whether \
                  sink.url names it"
             ),
-            sqlx::Error::Tls(error) => format!(
-                "{at}: no trusted TLS connection: {error}; see to sslmode in sink.url and to \
-                 sink.ca_file"
-            ),
+            sqlx::Error::Tls(error) => no_trust(&at, error),
             error => format!("{at}: {doing}: {error}"),
         })
     }
@@ -105,6 +110,40 @@ fn is_about_rows(error: &dyn DatabaseError) -> bool {
     matches!(class, Some("22" | "23" | "54"))
 }
 
+fn no_trust(at: &str, error: impl Display) -> String {
+    format!(
+        "{at}: no trusted TLS connection: {error}; see to sslmode in sink.url and to sink.ca_file"
+    )
+}
+
 fn said(error: &dyn DatabaseError) -> String {
     error.message().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_not_taken_for_a_server_that_is_away() {
+        let name = ServerName {
+            address: "db:5432".into(),
+            user: "user".into(),
+            database: "x".into(),
+        };
+        let reason = |kind, said: &str| {
+            let error = sqlx::Error::Io(io::Error::new(kind, said));
+            name.error("connecting", &error).reason.to_string()
+        };
+        let untrusted = reason(ErrorKind::InvalidData, "invalid peer certificate");
+        assert_eq!(
+            untrusted,
+            "PostgreSQL at db:5432: no trusted TLS connection: invalid peer certificate; see to \
+             sslmode in sink.url and to sink.ca_file"
+        );
+        let away = reason(ErrorKind::ConnectionRefused, "refused");
+        assert!(away.contains("cannot be reached"), "{away}");
+    }
 }

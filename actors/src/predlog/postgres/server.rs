@@ -99,6 +99,13 @@ impl Server {
             options = options.password(password.trim_end_matches(['\r', '\n']));
         }
         if let Some(file) = &self.settings.ca_file {
+            // The driver would say that the server cannot be reached.
+            tokio::fs::read(file).await.map_err(|error| {
+                SinkError::new(format!(
+                    "sink.ca_file {} cannot be read: {error}",
+                    file.display()
+                ))
+            })?;
             options = options.ssl_root_cert(file);
             // Whoever names an authority wants it asked; the driver's default would not ask it.
             if !self.settings.url.contains("sslmode=") && !self.settings.url.contains("ssl-mode=") {
@@ -171,5 +178,36 @@ impl Server {
             )));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_missing_is_named_and_not_taken_for_a_server_that_is() {
+        let missing = |password_file: Option<&str>, ca_file: Option<&str>| {
+            let settings = PostgresSettings {
+                url: "postgres://user@127.0.0.1:9/x".into(),
+                password_file: password_file.map(Into::into),
+                ca_file: ca_file.map(Into::into),
+                rows: 1,
+            };
+            Server::new(&settings, Duration::from_secs(30))
+        };
+        for (server, start) in [
+            (
+                missing(Some("/nowhere/a"), None),
+                "sink.password_file /nowhere/a cannot be read",
+            ),
+            (
+                missing(None, Some("/nowhere/b")),
+                "sink.ca_file /nowhere/b cannot be read",
+            ),
+        ] {
+            let error = server.connect(Purpose::Read).await.expect_err("no file");
+            assert!(error.reason.starts_with(start), "{}", error.reason);
+        }
     }
 }

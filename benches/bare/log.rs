@@ -22,7 +22,7 @@ const SCHEMA: [&str; 2] = [
     include_str!("../../actors/migrations/0002_counts.sql"),
 ];
 /// Rows of one statement, the most first.
-const ROWS: [usize; 4] = [64, 16, 4, 1];
+const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
 /// Rows after which a transaction takes no more batches.
 const MOST_ROWS: usize = 4096;
 /// Batches that may wait.
@@ -30,16 +30,16 @@ const QUEUE: usize = 1024;
 
 const COUNTS: [&str; 4] = [
     "INSERT INTO rollup_models (model_name, total, defects) \
-     SELECT model_name, count(*), sum(defect_detected) FROM predictions WHERE seq > ? GROUP BY 1 \
+     SELECT model_name, count(*), sum(defect_detected) FROM predictions NOT INDEXED WHERE seq > ? GROUP BY 1 \
      ON CONFLICT DO UPDATE SET total = total + excluded.total, defects = defects + excluded.defects",
     "INSERT INTO rollup_devices (edge_device_id, total, defects) \
-     SELECT edge_device_id, count(*), sum(defect_detected) FROM predictions WHERE seq > ? GROUP BY 1 \
+     SELECT edge_device_id, count(*), sum(defect_detected) FROM predictions NOT INDEXED WHERE seq > ? GROUP BY 1 \
      ON CONFLICT DO UPDATE SET total = total + excluded.total, defects = defects + excluded.defects",
     "INSERT INTO rollup_hours (hour, total, defects) \
-     SELECT taken_at / 3600000, count(*), sum(defect_detected) FROM predictions WHERE seq > ? GROUP BY 1 \
+     SELECT taken_at / 3600000, count(*), sum(defect_detected) FROM predictions NOT INDEXED WHERE seq > ? GROUP BY 1 \
      ON CONFLICT DO UPDATE SET total = total + excluded.total, defects = defects + excluded.defects",
     "INSERT INTO rollup_latencies (model_name, latency, total) \
-     SELECT model_name, latency, count(*) FROM predictions WHERE seq > ? GROUP BY 1, 2 \
+     SELECT model_name, latency, count(*) FROM predictions NOT INDEXED WHERE seq > ? GROUP BY 1, 2 \
      ON CONFLICT DO UPDATE SET total = total + excluded.total",
 ];
 

@@ -10,13 +10,23 @@
 
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr, SqlStr, Sqlite, SqliteConnection};
 
-/// The statements that count.
+/// The statements that count. Each text is several of them: a trip to the connection's thread costs
+/// more than most of what is done there.
 #[derive(Debug)]
 pub(crate) struct Rollups {
-    add: Vec<SqlStr>,
-    take_away: Vec<SqlStr>,
+    add: SqlStr,
+    /// How many statements that is, each of which wants the numbers of the rows.
+    added: usize,
+    take_away: SqlStr,
+}
+
+/// How many rows were counted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counted {
+    pub(crate) rows: i64,
+    pub(crate) defects: i64,
 }
 
 /// Which rows are counted, by their numbers.
@@ -64,6 +74,10 @@ const COUNTS: [Table; 4] = [
     },
 ];
 
+/// How many rows there are, and how many with a defect.
+const COUNT: &str = "SELECT count(*), coalesce(sum(defect_detected), 0) FROM predictions NOT INDEXED \
+     WHERE seq > ? AND seq <= ?";
+
 /// Counted by when the row was committed, so that a clock that goes wrong does not look like a
 /// model that does.
 const DRIFT: [Table; 2] = [
@@ -85,27 +99,34 @@ const DRIFT: [Table; 2] = [
 
 impl Rollups {
     pub(crate) fn new(drift: bool) -> Self {
-        let mut add: Vec<SqlStr> = COUNTS.iter().map(|table| table.change("")).collect();
+        let mut add: Vec<String> = COUNTS.iter().map(|table| table.change("")).collect();
         if drift {
             add.extend(DRIFT.iter().map(|table| table.change("")));
         }
-        let mut take_away: Vec<SqlStr> = COUNTS.iter().map(|table| table.change("-")).collect();
+        add.push(COUNT.to_owned());
+        let mut take_away: Vec<String> = COUNTS.iter().map(|table| table.change("-")).collect();
         take_away.extend(COUNTS.iter().map(Table::forget_empty));
-        Self { add, take_away }
+        // Nothing but the constants above goes into the texts.
+        let text = |statements: &[String]| AssertSqlSafe(statements.join("; ")).into_sql_str();
+        Self {
+            added: add.len(),
+            add: text(&add),
+            take_away: text(&take_away),
+        }
     }
 
-    /// Adds up rows that have just been inserted.
+    /// Adds up rows that have just been inserted, and returns how many there are.
     pub(crate) async fn add(
         &self,
         connection: &mut SqliteConnection,
         rows: Rows,
-    ) -> Result<(), sqlx::Error> {
-        for sql in &self.add {
-            rows.bind(sqlx::query(sql.clone()))
-                .execute(&mut *connection)
-                .await?;
-        }
-        Ok(())
+    ) -> Result<Counted, sqlx::Error> {
+        let query = rows.bind(sqlx::query(self.add.clone()), self.added);
+        let row = query.fetch_one(connection).await?;
+        Ok(Counted {
+            rows: row.try_get(0)?,
+            defects: row.try_get(1)?,
+        })
     }
 
     /// Takes away rows that are about to be deleted.
@@ -114,27 +135,25 @@ impl Rollups {
         connection: &mut SqliteConnection,
         rows: Rows,
     ) -> Result<(), sqlx::Error> {
-        let (change, forget) = self.take_away.split_at(COUNTS.len());
-        for sql in change {
-            rows.bind(sqlx::query(sql.clone()))
-                .execute(&mut *connection)
-                .await?;
-        }
-        for sql in forget {
-            sqlx::query(sql.clone()).execute(&mut *connection).await?;
-        }
-        Ok(())
+        let query = rows.bind(sqlx::query(self.take_away.clone()), COUNTS.len());
+        query.execute(connection).await.map(drop)
     }
 }
 
 // === impl Rows ===
 
 impl Rows {
-    fn bind(self, query: Query<'_, Sqlite, SqliteArguments>) -> Query<'_, Sqlite, SqliteArguments> {
-        match self {
-            Self::After(seq) => query.bind(seq).bind(i64::MAX),
-            Self::Between(after, through) => query.bind(after).bind(through),
-        }
+    /// Gives the numbers to as many statements of a text.
+    fn bind(
+        self,
+        query: Query<'_, Sqlite, SqliteArguments>,
+        statements: usize,
+    ) -> Query<'_, Sqlite, SqliteArguments> {
+        let (after, through) = match self {
+            Self::After(seq) => (seq, i64::MAX),
+            Self::Between(after, through) => (after, through),
+        };
+        (0..statements).fold(query, |query, _| query.bind(after).bind(through))
     }
 }
 
@@ -143,7 +162,7 @@ impl Rows {
 impl Table {
     /// Returns the statement that adds rows between two numbers to the counts, or with a sign before
     /// them takes them away.
-    fn change(&self, sign: &str) -> SqlStr {
+    fn change(&self, sign: &str) -> String {
         let Self {
             name,
             columns,
@@ -162,19 +181,19 @@ impl Table {
         } else {
             ("", String::new(), "")
         };
-        // Nothing but the constants above goes into the text.
-        AssertSqlSafe(format!(
+        // By its number alone a row is found: an index in the order of the groups would be read from
+        // one end to the other.
+        format!(
             "INSERT INTO {name} ({columns}, total{defects}) \
-             SELECT {groups}, {sign}count(*){sum} FROM predictions \
+             SELECT {groups}, {sign}count(*){sum} FROM predictions NOT INDEXED \
              WHERE seq > ? AND seq <= ? GROUP BY {} \
              ON CONFLICT ({columns}) DO UPDATE SET total = total + excluded.total{more}",
             places.join(", ")
-        ))
-        .into_sql_str()
+        )
     }
 
     /// Returns the statement that removes groups without a row.
-    fn forget_empty(&self) -> SqlStr {
-        AssertSqlSafe(format!("DELETE FROM {} WHERE total <= 0", self.name)).into_sql_str()
+    fn forget_empty(&self) -> String {
+        format!("DELETE FROM {} WHERE total <= 0", self.name)
     }
 }

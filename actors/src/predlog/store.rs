@@ -77,7 +77,7 @@ type Inserts = [(usize, SqlStr); Store::ROWS_PER_INSERT.len()];
 impl Store {
     /// A statement costs a trip to the connection's thread whatever it carries, so rows travel
     /// together; few sizes keep the statements few enough to stay prepared.
-    const ROWS_PER_INSERT: [usize; 4] = [64, 16, 4, 1];
+    const ROWS_PER_INSERT: [usize; 5] = [256, 64, 16, 4, 1];
 
     /// Opens the database, makes it if it is not there, and writes to it once, unless
     /// [there is no room](Self::had_room). Where it holds rows
@@ -176,23 +176,15 @@ impl Store {
                 .map_err(failed)?;
             left = rest;
         }
-        let (rows, defects): (i64, i64) = sqlx::query_as(
-            "SELECT count(*), coalesce(sum(defect_detected), 0) FROM predictions WHERE seq > ?",
-        )
-        .bind(last)
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(failed)?;
-        if rows > 0 {
-            self.rollups
-                .add(&mut transaction, Rows::After(last))
-                .await
-                .map_err(failed)?;
-        }
+        let added = self
+            .rollups
+            .add(&mut transaction, Rows::After(last))
+            .await
+            .map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(Inserted {
-            rows: rows.unsigned_abs(),
-            defects: defects.unsigned_abs(),
+            rows: added.rows.unsigned_abs(),
+            defects: added.defects.unsigned_abs(),
         })
     }
 

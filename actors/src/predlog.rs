@@ -61,7 +61,9 @@ pub use prediction::{
     ConfidenceScores, Detection, Finite, InvalidLabel, Label, NotFinite, Prediction,
 };
 pub use prediction_time::{InvalidPredictionTime, PredictionTime};
-pub use query::{GroupStats, HourStats, LoggedPrediction, ModelStats, Page, Query, Stats};
+pub use query::{
+    GroupStats, HourStats, LoggedPrediction, ModelStats, Page, Query, Stats, StatsErrors,
+};
 pub use row::Row;
 pub use sink_status::{SinkSnapshot, SinkState, SinkStatus};
 pub use status::{DatabaseState, LogSnapshot, PredictionLogStatus, SetAside};

@@ -572,6 +572,12 @@ async fn what_is_recorded_waits_for_the_database_and_has_a_bound() {
         .expect_err("it is full");
     assert!(matches!(refused, LogError::Overloaded { .. }), "{refused}");
     assert_eq!(fixture.log.status().snapshot().dropped, 1);
+    let errors = fixture.log.stats().await.expect("stats").errors;
+    assert_eq!(errors.predictions_dropped, 1);
+    assert!(
+        errors.batches_refused > 0 || errors.batches_failed == 0,
+        "{errors:?}"
+    );
     let late = fixture
         .log
         .flush(Duration::from_millis(20))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::latency::{LatencyBucket, Quantiles};
 use super::prediction_time::PredictionTime;
-use super::query::{GroupStats, HourStats, ModelStats, Stats};
+use super::query::{GroupStats, HourStats, ModelStats, Stats, StatsErrors};
 
 /// The rows of the tables of counts, as they are read: a group, its predictions, its defects.
 #[derive(Debug, Default)]
@@ -60,6 +60,7 @@ impl From<Counts> for Stats {
             by_device: largest(devices).collect::<BTreeMap<_, _>>(),
             devices: device_count,
             by_hour: hours.into_iter().filter_map(hour).collect(),
+            errors: StatsErrors::default(),
             first_timestamp: first.and_then(PredictionTime::from_unix_millis),
             last_timestamp: last.and_then(PredictionTime::from_unix_millis),
             // Published by whoever compares.

@@ -215,6 +215,7 @@ impl PredictionLog {
     pub async fn stats(&self) -> Result<Stats, ReadError> {
         let mut stats = self.records.stats().await?;
         stats.drift = self.status.drift();
+        stats.errors = self.status.errors();
         Ok(stats)
     }
 

@@ -98,10 +98,28 @@ pub struct Stats {
     /// The time of the newest prediction.
     #[schema(required)]
     pub last_timestamp: Option<PredictionTime>,
+    /// What went wrong since this server started; in the log itself there are only predictions.
+    pub errors: StatsErrors,
     /// Whether what models say changes, by name of the model, for those with enough predictions to
     /// tell; nothing when drift is not watched.
     #[schema(required)]
     pub drift: Option<Arc<BTreeMap<String, Drift>>>,
+}
+
+/// What went wrong since a server started.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, ToSchema)]
+#[schema(as = PredictionErrors)]
+pub struct StatsErrors {
+    /// Batches that were not logged because the database failed; their senders were told.
+    pub batches_failed: u64,
+    /// Batches that were refused without an attempt; their senders were told.
+    pub batches_refused: u64,
+    /// Predictions of this server that were answered and not logged.
+    pub predictions_dropped: u64,
+    /// Predictions that waited too long for their sink and were given up.
+    pub predictions_expired: u64,
+    /// Predictions that their sink will never take.
+    pub predictions_refused_by_sink: u64,
 }
 
 /// Counts of one model.

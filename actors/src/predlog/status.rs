@@ -20,6 +20,7 @@ use super::buffer::Buffer;
 use super::config::SinkSettings;
 use super::drift::DriftByModel;
 use super::prediction_time::PredictionTime;
+use super::query::StatsErrors;
 use super::sink_status::{SinkSnapshot, SinkStatus};
 use super::store::{Extent, Inserted};
 use crate::histogram::{Histogram, HistogramSnapshot};
@@ -266,6 +267,17 @@ impl PredictionLogStatus {
     /// Returns the state of the database.
     pub fn database(&self) -> Arc<DatabaseState> {
         self.database.load_full()
+    }
+
+    /// Returns what went wrong since this process started, as the statistics show it.
+    pub(crate) fn errors(&self) -> StatsErrors {
+        StatsErrors {
+            batches_failed: self.errors.load(Ordering::Relaxed),
+            batches_refused: self.refused.load(Ordering::Relaxed),
+            predictions_dropped: self.dropped.load(Ordering::Relaxed),
+            predictions_expired: self.expired.load(Ordering::Relaxed),
+            predictions_refused_by_sink: self.refused_by_sink.load(Ordering::Relaxed),
+        }
     }
 
     /// Returns how attempts to log a batch ended in the last minute. A batch that was refused

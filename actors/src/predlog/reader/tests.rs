@@ -276,6 +276,8 @@ async fn stats_count_what_is_there() {
         },
         "by_hour": [{"hour": "2025-01-01T12:00:00Z", "total": 4, "defects": 2, "defect_rate": 0.5}],
         "first_timestamp": "2025-01-01T12:00:00.01Z", "last_timestamp": "2025-01-01T12:00:00.03Z",
+        "errors": {"batches_failed": 0, "batches_refused": 0, "predictions_dropped": 0,
+            "predictions_expired": 0, "predictions_refused_by_sink": 0},
         "drift": null,
     });
     assert_eq!(json!(stats), expected);

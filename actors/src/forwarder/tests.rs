@@ -1,83 +1,18 @@
 //! Against a sink that does what a test tells it, behind a real writer and a real file.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+mod fake_sink;
 
 use impetus_supervision::{ActorStatus, Fault, Running, SupervisorSpec, System, SystemClock};
 use serde_json::json;
 use tempfile::TempDir;
 
+use self::fake_sink::FakeSink;
 use super::*;
 use crate::db_writer::{self, DB_WRITER};
-use crate::predlog::sink::RefusedRow;
 use crate::predlog::{ImpetusSettings, LogBatch, PredictionLog, PredictionLogConfig, SinkTarget};
 
 /// No test is meant to take this long.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What the sink has and does, seen by the test.
-#[derive(Default)]
-struct Books {
-    /// By key, with how often each was handed over.
-    rows: BTreeMap<[u8; 16], u32>,
-    /// The sizes of what was handed over.
-    batches: Vec<usize>,
-    failing: Option<&'static str>,
-    hanging: bool,
-    /// Fails once after it has kept what it was handed.
-    forgetful: bool,
-    refuses: Option<&'static str>,
-}
-
-#[derive(Clone, Default)]
-struct FakeSink(Arc<Mutex<Books>>);
-
-impl FakeSink {
-    fn books<T>(&self, look: impl FnOnce(&mut Books) -> T) -> T {
-        look(&mut self.0.lock().expect("no test panics with it"))
-    }
-
-    fn has(&self) -> usize {
-        self.books(|books| books.rows.len())
-    }
-}
-
-impl Sink for FakeSink {
-    async fn deliver(&mut self, rows: &[Landed]) -> Result<Delivery, SinkError> {
-        if self.books(|books| books.hanging) {
-            std::future::pending::<()>().await;
-        }
-        self.books(|books| {
-            if let Some(reason) = books.failing {
-                return Err(SinkError::new(reason));
-            }
-            books.batches.push(rows.len());
-            let mut delivery = Delivery::default();
-            for (index, landed) in rows.iter().enumerate() {
-                if books
-                    .refuses
-                    .is_some_and(|word| landed.row.body.contains(word))
-                {
-                    let reason = "will not have it".to_owned();
-                    delivery.refused.push(RefusedRow { index, reason });
-                } else {
-                    *books.rows.entry(*landed.row.key.as_bytes()).or_default() += 1;
-                }
-            }
-            if std::mem::take(&mut books.forgetful) {
-                return Err(SinkError::new("the answer was lost"));
-            }
-            Ok(delivery)
-        })
-    }
-
-    async fn check(&mut self) -> Result<(), SinkError> {
-        match self.books(|books| books.failing) {
-            Some(reason) => Err(SinkError::new(reason)),
-            None => Ok(()),
-        }
-    }
-}
 
 struct Fixture {
     folder: TempDir,

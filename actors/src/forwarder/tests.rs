@@ -73,13 +73,7 @@ impl Fixture {
     }
 
     async fn log(&self, images: std::ops::Range<usize>) {
-        let prediction = |image: usize| {
-            json!({"image_id": format!("image {image}"), "timestamp": "2025-01-01T12:00:00Z",
-                "model_version": "1", "model_name": "surface", "inference_time_ms": 4.25,
-                "detections": [], "defect_detected": false})
-        };
-        let batch = json!({"predictions": images.map(prediction).collect::<Vec<_>>()});
-        let batch = LogBatch::parse(batch.to_string().as_bytes()).expect("a good batch");
+        let batch = batch(images);
         // The writer may be starting, or be replaced.
         let logged = async {
             while let Err(error) = self.log.log(batch.clone(), PATIENCE).await {
@@ -142,6 +136,17 @@ impl Fixture {
             .get(&name.into())
             .expect("it is on the board")
     }
+}
+
+/// Returns a batch with one prediction for each image.
+fn batch(images: std::ops::Range<usize>) -> LogBatch {
+    let prediction = |image: usize| {
+        json!({"image_id": format!("image {image}"), "timestamp": "2025-01-01T12:00:00Z",
+            "model_version": "1", "model_name": "surface", "inference_time_ms": 4.25,
+            "detections": [], "defect_detected": false})
+    };
+    let batch = json!({"predictions": images.map(prediction).collect::<Vec<_>>()});
+    LogBatch::parse(batch.to_string().as_bytes()).expect("a good batch")
 }
 
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
@@ -369,13 +374,7 @@ async fn a_backlog_has_a_bound_and_what_is_beyond_it_is_refused() {
     let filled = async {
         for part in 0.. {
             let images = part * 1_000..(part + 1) * 1_000;
-            let prediction = |image: usize| {
-                json!({"image_id": format!("image {image}"), "timestamp": "2025-01-01T12:00:00Z",
-                    "model_version": "1", "model_name": "surface", "inference_time_ms": 4.25,
-                    "detections": [], "defect_detected": false})
-            };
-            let batch = json!({"predictions": images.map(prediction).collect::<Vec<_>>()});
-            let batch = LogBatch::parse(batch.to_string().as_bytes()).expect("a good batch");
+            let batch = batch(images);
             match fixture.log.log(batch.clone(), PATIENCE).await {
                 Err(error) if error.to_string().contains("sink.max_backlog") => {
                     let recorded = fixture.log.record(batch);

@@ -14,6 +14,10 @@ use crate::predlog::{ImpetusSettings, LogBatch, PredictionLog, PredictionLogConf
 /// No test is meant to take this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A file and a sink tell nobody when they change, so they are looked at again and again until
+/// [`PATIENCE`] is over; nothing is ever waited for by time alone.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 struct Fixture {
     folder: TempDir,
     system: Running,
@@ -78,7 +82,7 @@ impl Fixture {
         let logged = async {
             while let Err(error) = self.log.log(batch.clone(), PATIENCE).await {
                 assert!(error.is_retryable(), "{error}");
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
         timeout(PATIENCE, logged).await.expect("it can be logged");
@@ -93,7 +97,7 @@ impl Fixture {
     async fn until_in_file(&self, rows: usize) {
         let left = async {
             while self.rows_in_file().await != rows {
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
         timeout(PATIENCE, left).await.expect("the others leave it");
@@ -149,10 +153,28 @@ fn batch(images: std::ops::Range<usize>) -> LogBatch {
     LogBatch::parse(batch.to_string().as_bytes()).expect("a good batch")
 }
 
+/// Returns what is left of a system that has ended in order with ten rows in its file, and the sink
+/// that was away and is back.
+async fn ended_with_rows_waiting() -> (TempDir, FakeSink) {
+    let fixture = Fixture::start(|_| {});
+    fixture.sink.books(|books| books.failing = Some("away"));
+    fixture.log(0..10).await;
+    let Fixture {
+        folder,
+        system,
+        sink,
+        ..
+    } = fixture;
+    let report = system.stop(PATIENCE).await;
+    assert!(report.clean, "{report:?}");
+    sink.books(|books| books.failing = None);
+    (folder, sink)
+}
+
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let holds = async {
         while !condition() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
     assert!(
@@ -290,18 +312,7 @@ async fn actors_that_panic_lose_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_forwarded_before_the_end_is_forwarded_after_the_start() {
-    let fixture = Fixture::start(|_| {});
-    fixture.sink.books(|books| books.failing = Some("away"));
-    fixture.log(0..10).await;
-    let Fixture {
-        folder,
-        system,
-        sink,
-        ..
-    } = fixture;
-    let report = system.stop(PATIENCE).await;
-    assert!(report.clean, "{report:?}");
-    sink.books(|books| books.failing = None);
+    let (folder, sink) = ended_with_rows_waiting().await;
     let fixture = Fixture::start_in(folder, sink, |_| {});
     fixture.until_forwarded(10).await;
 }
@@ -381,7 +392,7 @@ async fn a_backlog_has_a_bound_and_what_is_beyond_it_is_refused() {
                     assert!(recorded.is_err(), "nor what nobody waits for");
                     return;
                 }
-                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                _ => tokio::time::sleep(LOOK_AGAIN).await,
             }
         }
     };
@@ -410,17 +421,7 @@ async fn what_has_waited_too_long_is_given_up_and_counted() {
 /// Where the disk is full nothing is better than taking rows away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_does_not_keep_rows_from_their_sink() {
-    let fixture = Fixture::start(|_| {});
-    fixture.sink.books(|books| books.failing = Some("away"));
-    fixture.log(0..10).await;
-    let Fixture {
-        folder,
-        system,
-        sink,
-        ..
-    } = fixture;
-    system.stop(PATIENCE).await;
-    sink.books(|books| books.failing = None);
+    let (folder, sink) = ended_with_rows_waiting().await;
     let fixture = Fixture::start_with(
         folder,
         sink,

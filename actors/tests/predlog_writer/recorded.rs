@@ -171,6 +171,7 @@ async fn what_is_kept_no_longer_is_removed() {
             if status.pruned + total == 6_000 && total == status.rows {
                 return total;
             }
+            // The figures are published without a signal; looked at until `PATIENCE` is over.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };

@@ -155,6 +155,32 @@ pub enum EngineError {
         /// Bytes allowed.
         cap: u64,
     },
+    /// The prompt leaves no room for a single token of an answer.
+    #[error("the prompt has {tokens} tokens, and prompt and answer together may have {max_len}")]
+    PromptTooLong {
+        /// Tokens of the prompt, with what has been generated already.
+        tokens: usize,
+        /// Tokens that there is room for.
+        max_len: usize,
+    },
+    /// The grammar or schema that an answer is to conform to cannot be used.
+    #[error("the grammar cannot be used: {reason}")]
+    GrammarRefused {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What is to be generated makes no sense.
+    #[error("nothing can be generated: {reason}")]
+    GenerationRefused {
+        /// Which setting is wrong, and what it may be.
+        reason: String,
+    },
+    /// The model was asked for what models of another kind do.
+    #[error("{reason}")]
+    WrongKind {
+        /// What it does and how to ask for that.
+        reason: String,
+    },
     /// The run was ended early, or not begun, because nobody waited for its answer any more.
     #[error("the run was given up because nobody waited for it any more")]
     Abandoned,
@@ -180,6 +206,10 @@ impl EngineError {
             | Self::InputMalformed { .. }
             | Self::InputTooLarge { .. }
             | Self::OutputTooLarge { .. }
+            | Self::PromptTooLong { .. }
+            | Self::GrammarRefused { .. }
+            | Self::GenerationRefused { .. }
+            | Self::WrongKind { .. }
             | Self::Abandoned => Fault::Client,
             Self::RunFailed { .. } | Self::OutOfMemory { .. } => Fault::Worker,
             Self::RuntimeMissing { .. }
@@ -212,6 +242,20 @@ impl EngineError {
     pub(crate) fn sample(key: impl Into<String>, reason: impl ToString) -> Self {
         Self::SampleRefused {
             key: key.into(),
+            reason: shortened(reason.to_string()),
+        }
+    }
+
+    /// Returns a generation that makes no sense.
+    pub(crate) fn refused(reason: impl ToString) -> Self {
+        Self::GenerationRefused {
+            reason: shortened(reason.to_string()),
+        }
+    }
+
+    /// Returns a grammar that cannot be used.
+    pub(crate) fn grammar(reason: impl ToString) -> Self {
+        Self::GrammarRefused {
             reason: shortened(reason.to_string()),
         }
     }

@@ -7,6 +7,7 @@
 //! - [`error`]: what can go wrong with a model, and whose fault it is;
 //! - [`protocol`]: the messages and frames that server and worker exchange;
 //! - [`arena`]: shared memory for tensors too large for a socket;
+//! - [`generate`]: what is said about text that is generated, and the worker's side of it;
 //! - [`link`]: the server's end, asynchronous and free of native code;
 //! - [`runtime`]: the traits behind which ONNX Runtime stands;
 //! - [`worker`]: the worker's main loop, as a process or on a thread.
@@ -16,6 +17,7 @@
 
 pub mod arena;
 pub mod error;
+pub mod generate;
 pub mod link;
 mod platform;
 pub mod protocol;

@@ -29,6 +29,7 @@ use thiserror::Error;
 
 use crate::arena::Arena;
 use crate::error::EngineError;
+use crate::generate::{GenerationFailed, Step};
 use crate::platform;
 use crate::protocol::ProtocolError;
 use crate::runtime::{Loaded, RuntimeInfo};
@@ -108,6 +109,10 @@ pub enum Received {
         /// What was wrong with it.
         error: EngineError,
     },
+    /// A step of generation is done.
+    Step(Step),
+    /// A sequence cannot be generated.
+    GenerationFailed(GenerationFailed),
     /// The inference thread is alive although it has nothing to do.
     Beat {
         /// Whether no run was waiting.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::EngineError;
+use crate::generate::{Decoder, GenerationInfo, GenerationSpec};
 use crate::tensor::{TensorSpec, TensorView};
 
 pub use warm_up::{Fill, WarmUpInput, WarmUpRun, WarmUpSample};
@@ -42,6 +43,8 @@ pub struct LoadSpec {
     pub runtime: PathBuf,
     /// How long the inference thread may be idle before it repeats the sample; zero for never.
     pub self_check_every: Duration,
+    /// How it generates text, if that is what it does; its vocabulary comes before.
+    pub generation: Option<GenerationSpec>,
 }
 
 /// What a loaded model says about itself.
@@ -63,6 +66,8 @@ pub struct Loaded {
     pub max_batch_free: bool,
     /// What executes the model.
     pub runtime: RuntimeInfo,
+    /// How it generates text, if that is what it does.
+    pub generation: Option<GenerationInfo>,
 }
 
 /// Name and version of a runtime.
@@ -88,6 +93,18 @@ pub trait Runtime {
 
     /// Loads a model; the runtime has been started.
     fn load(&mut self, spec: &LoadSpec) -> Result<Box<dyn Model>, EngineError>;
+
+    /// Loads a model that generates text; the runtime has been started.
+    fn load_decoder(
+        &mut self,
+        spec: &LoadSpec,
+        _generation: &GenerationSpec,
+    ) -> Result<Box<dyn Decoder>, EngineError> {
+        Err(EngineError::ModelUnsupported {
+            path: spec.path.clone(),
+            reason: "this runtime generates no text".to_owned(),
+        })
+    }
 }
 
 /// A loaded model.

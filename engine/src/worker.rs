@@ -7,6 +7,9 @@
 //! and for the server's word that nobody wants a run any more, and for nothing else: however long
 //! a run takes, a worker whose server is gone ends at once.
 //!
+//! A model that generates text is run step by step instead ([`generate`](crate::generate)): between two
+//! steps the inference thread takes what has arrived without waiting for more.
+//!
 //! An idle worker repeats its warm-up sample now and then and compares the result with the first
 //! one, so that an engine that has died in silence is known before a request finds it. A mismatch
 //! is reported and ends the worker.
@@ -15,12 +18,15 @@
 //! the destructors of native libraries; as a thread of the server ([`run`] called there), it
 //! returns at once, and an inference thread that hangs in native code is left behind.
 
+mod compiling;
 mod connection;
 mod engine;
+mod generation;
 mod interrupts;
 mod outputs;
 mod sample;
 mod service;
+mod sources;
 
 use std::any::Any;
 use std::io::{ErrorKind, Read};

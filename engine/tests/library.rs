@@ -22,6 +22,7 @@ fn start(library: &Path) -> EngineError {
         samples: Vec::new(),
         runtime: library.to_owned(),
         self_check_every: Duration::ZERO,
+        generation: None,
     };
     assert_eq!(OnnxRuntime.load(&spec).err(), Some(error.clone()));
     error

@@ -6,9 +6,11 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use impetus_engine::generate::GenerationSpec;
 use impetus_engine::link::{self, Receiver, Sender};
 use impetus_engine::protocol::ToWorker;
 use impetus_engine::worker::{self, WorkerArgs};
@@ -16,12 +18,17 @@ use impetus_engine::{Arena, DType, Limits, LinkError, LoadSpec, Received, Stacke
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "generation/killed.rs"]
+mod killed;
 #[path = "engine/onnx.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod onnx;
 #[path = "engine/support.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod support;
+#[path = "generation/text.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod text;
 
 use support::{library, within};
 
@@ -44,6 +51,10 @@ fn main() -> ExitCode {
     let trials = vec![
         trial("a_worker_process_runs_a_model_at_a_lower_priority", runs),
         trial("a_killed_worker_is_lost_and_its_signal_is_known", killed),
+        trial(
+            "answers_of_a_killed_worker_go_on_in_another_as_they_would_have",
+            killed::goes_on_in_another,
+        ),
         trial("a_shutdown_ends_the_process_with_code_0", shut_down),
         trial("a_closed_link_ends_the_process", closed),
         trial("a_worker_dies_with_its_parent", orphaned),
@@ -102,6 +113,10 @@ impl Process {
     async fn load(&mut self, folder: &tempfile::TempDir) {
         let path = folder.path().join("model.onnx");
         fs::write(&path, onnx::identity(DType::U8)).unwrap();
+        self.load_as(path, None).await;
+    }
+
+    async fn load_as(&mut self, path: PathBuf, generation: Option<GenerationSpec>) {
         let spec = LoadSpec {
             model: "identity".into(),
             version: "1".into(),
@@ -111,6 +126,7 @@ impl Process {
             samples: Vec::new(),
             runtime: library(),
             self_check_every: Duration::ZERO,
+            generation,
         };
         self.sender.send(&ToWorker::Load(spec)).await.unwrap();
         let ready = self.next().await.unwrap();

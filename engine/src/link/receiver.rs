@@ -143,6 +143,8 @@ impl Receiver {
                 return taken.map(Some);
             }
             FromWorker::RunFailed { id, error } => Received::RunFailed { id, error },
+            FromWorker::Step(step) => Received::Step(step),
+            FromWorker::GenerationFailed(failed) => Received::GenerationFailed(failed),
             FromWorker::Beat { idle, self_checks } => Received::Beat { idle, self_checks },
             FromWorker::SelfCheckFailed { detail } => Received::SelfCheckFailed { detail },
         };

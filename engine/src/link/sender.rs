@@ -9,6 +9,7 @@ use super::plan::Plan;
 use super::shared::Shared;
 use super::{LinkError, StackedInput};
 use crate::arena;
+use crate::generate::Vocabulary;
 use crate::platform;
 use crate::protocol::{Place, Run, SlotGrant, Terms, ToWorker};
 
@@ -52,6 +53,27 @@ impl Sender {
             self.send_terms()?;
         }
         Ok(())
+    }
+
+    /// Sends the bytes of every token of the model that is loaded next.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Lost`] once the worker is gone or the system has no memory for it.
+    pub async fn send_vocabulary(&self, vocabulary: &Vocabulary) -> Result<(), LinkError> {
+        let bytes = postcard::to_allocvec(vocabulary).map_err(LinkError::lost)?;
+        let message = ToWorker::Vocabulary(bytes.len());
+        self.shared.wait_for_backlog().await?;
+        if !platform::SHARED_MEMORY {
+            return self.shared.enqueue(|outbox| {
+                outbox.push_pieces(&message, bytes.len(), [[bytes.as_slice()].as_slice()])
+            });
+        }
+        let memory = platform::sealed_memory("impetus-vocabulary", bytes.len() as u64)
+            .map_err(LinkError::lost)?;
+        arena::write_at(&memory, &bytes, 0).map_err(LinkError::lost)?;
+        self.shared
+            .enqueue(|outbox| outbox.push(&message, Some(memory.into())))
     }
 
     /// Sends one run; its answer comes from the receiver under the same `id`.

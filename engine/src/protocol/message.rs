@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PROTOCOL_VERSION, build_id};
 use crate::error::EngineError;
+use crate::generate::{Generate, GenerationFailed, Step};
 use crate::runtime::{LoadSpec, Loaded, RuntimeInfo};
 use crate::tensor::DType;
 
@@ -27,8 +28,15 @@ pub enum ToWorker {
     StartRuntime(PathBuf),
     /// Load a model, in place of the one loaded if there is one.
     Load(LoadSpec),
+    /// The bytes of every token of the model that will be loaded next, in the sealed memory that comes
+    /// with this message, or inside its frame where there is no shared memory: a [`Vocabulary`](crate::generate::Vocabulary) of so many bytes.
+    Vocabulary(usize),
     /// Run the loaded model once.
     Run(Run),
+    /// Generate one sequence.
+    Generate(Generate),
+    /// Generate no more of these sequences; nothing is said of them any more.
+    Cancel(Vec<u64>),
     /// Finish what was sent so far and end.
     Shutdown,
 }
@@ -65,6 +73,10 @@ pub enum FromWorker {
         /// What was wrong with it.
         error: EngineError,
     },
+    /// A step of generation is done.
+    Step(Step),
+    /// A sequence cannot be generated.
+    GenerationFailed(GenerationFailed),
     /// The inference thread is alive although it has nothing to do.
     Beat {
         /// Whether no run was waiting.
@@ -172,7 +184,10 @@ impl ToWorker {
             Self::Terms(_) => "terms",
             Self::StartRuntime(_) => "start runtime",
             Self::Load(_) => "load",
+            Self::Vocabulary(_) => "vocabulary",
             Self::Run(_) => "run",
+            Self::Generate(_) => "generate",
+            Self::Cancel(_) => "cancel",
             Self::Shutdown => "shutdown",
         }
     }

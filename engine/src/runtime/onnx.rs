@@ -8,6 +8,7 @@
 //! it. Those do not spin while they wait: a worker that is idle is to cost nothing, and spinning
 //! takes several times the processor time of small requests.
 
+mod decoder;
 mod library;
 mod session;
 mod value;
@@ -16,6 +17,7 @@ use std::path::Path;
 
 use super::{LoadSpec, Model, Runtime, RuntimeInfo};
 use crate::error::EngineError;
+use crate::generate::{Decoder, GenerationSpec};
 
 /// Loads models by ONNX Runtime.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,5 +31,14 @@ impl Runtime for OnnxRuntime {
     fn load(&mut self, spec: &LoadSpec) -> Result<Box<dyn Model>, EngineError> {
         let library = library::start(&spec.runtime)?;
         Ok(Box::new(session::OnnxModel::load(library, spec)?))
+    }
+
+    fn load_decoder(
+        &mut self,
+        spec: &LoadSpec,
+        generation: &GenerationSpec,
+    ) -> Result<Box<dyn Decoder>, EngineError> {
+        let library = library::start(&spec.runtime)?;
+        decoder::load(library, spec, generation)
     }
 }

@@ -44,6 +44,14 @@ impl<'a> Connection<'a> {
         self.outbox.set_cap(cap);
     }
 
+    /// Reads what has arrived, without waiting.
+    pub(super) fn read_what_is_there(&mut self) -> Result<(), WorkerExit> {
+        match self.inbox.fill(self.socket).map_err(system)? {
+            Filled::End => Err(WorkerExit::Closed),
+            Filled::Bytes { .. } | Filled::NoRoom | Filled::WouldBlock => Ok(()),
+        }
+    }
+
     /// Waits until something has arrived or the deadline has passed.
     pub(super) fn wait(&mut self, deadline: Option<Instant>) -> Result<Woken, WorkerExit> {
         loop {

@@ -6,12 +6,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::WorkerExit;
+use super::generation::Generation;
 use super::interrupts::Interrupts;
 use super::outputs::{Placer, SharedMemory};
 use super::sample::{Checked, Sample, inputs_of};
-use crate::arena::{ArenaLayout, Mapping};
+use super::sources::{Sources, attached};
 use crate::error::EngineError;
-use crate::protocol::{FromWorker, Place, ProtocolError, Run, Terms, WireTensor, frame};
+use crate::generate::{Generate, GenerationFailed, Vocabulary};
+use crate::protocol::{FromWorker, ProtocolError, Run, Terms};
 use crate::runtime::{LoadSpec, Loaded, Model, Runtime, RuntimeInfo, WarmUpRun, WarmUpSample};
 use crate::tensor::{TensorSpec, TensorView, check_inputs};
 use crate::wire::Outbox;
@@ -23,12 +25,22 @@ pub(super) struct Engine {
     interrupts: Interrupts,
     terms: Option<Terms>,
     memory: Option<SharedMemory>,
-    model: Option<LoadedModel>,
+    loaded: Option<Kind<LoadedModel>>,
+    /// Of the model that is loaded next.
+    vocabulary: Option<Vocabulary>,
+}
+
+/// A model of one kind or the other.
+enum Kind<M> {
+    /// Takes tensors and gives tensors.
+    Tensors(M),
+    /// Generates text.
+    Text(Box<Generation>),
 }
 
 /// A model that has been read and has not run yet.
 pub(super) struct Opened {
-    model: Box<dyn Model>,
+    model: Kind<Box<dyn Model>>,
     runtime: RuntimeInfo,
     load_micros: u64,
 }
@@ -64,7 +76,8 @@ impl Engine {
             interrupts,
             terms: None,
             memory: None,
-            model: None,
+            loaded: None,
+            vocabulary: None,
         }
     }
 
@@ -90,7 +103,15 @@ impl Engine {
         self.unload();
         let runtime = self.info.clone().ok_or(EngineError::NotLoaded)?;
         let started = Instant::now();
-        let model = self.runtime.load(spec)?;
+        let vocabulary = self.vocabulary.take();
+        let model = match &spec.generation {
+            None => Kind::Tensors(self.runtime.load(spec)?),
+            Some(generation) => {
+                let decoder = self.runtime.load_decoder(spec, generation)?;
+                let generation = Generation::new(decoder, spec, generation, vocabulary)?;
+                Kind::Text(Box::new(generation))
+            }
+        };
         Ok(Opened {
             model,
             runtime,
@@ -101,7 +122,36 @@ impl Engine {
     /// Gives up the model, if there is one.
     pub(super) fn unload(&mut self) {
         self.interrupts.set(None);
-        self.model = None;
+        self.loaded = None;
+    }
+
+    /// Keeps the vocabulary of the model that is loaded next.
+    pub(super) fn keep_vocabulary(&mut self, vocabulary: Vocabulary) {
+        self.vocabulary = Some(vocabulary);
+    }
+
+    /// Returns the model, if it generates text.
+    pub(super) fn generation(&mut self) -> Option<&mut Generation> {
+        match &mut self.loaded {
+            Some(Kind::Text(generation)) => Some(generation),
+            _ => None,
+        }
+    }
+
+    /// Takes a sequence to be generated.
+    pub(super) fn generate(&mut self, request: Generate) -> Result<(), GenerationFailed> {
+        let error = match &mut self.loaded {
+            Some(Kind::Text(generation)) => return generation.accept(request),
+            Some(Kind::Tensors(_)) => EngineError::WrongKind {
+                reason: "the model takes tensors and generates no text: ask it for predictions"
+                    .to_owned(),
+            },
+            None => EngineError::NotLoaded,
+        };
+        Err(GenerationFailed {
+            id: request.id,
+            error,
+        })
     }
 
     /// Runs the model once and appends the answer, which may be an error.
@@ -141,8 +191,12 @@ impl Engine {
             memory,
             outbox: &mut *outbox,
         };
-        let result = views.and_then(|views| match &mut self.model {
-            Some(model) if self.interrupts.begin(id) => {
+        let result = views.and_then(|views| match &mut self.loaded {
+            Some(Kind::Text(_)) => Err(EngineError::WrongKind {
+                reason: "the model generates text and takes no tensors: ask it for completions"
+                    .to_owned(),
+            }),
+            Some(Kind::Tensors(model)) if self.interrupts.begin(id) => {
                 let result = model.run(&views, placer);
                 if self.interrupts.end() {
                     model.model.resume();
@@ -150,7 +204,7 @@ impl Engine {
                 }
                 result
             }
-            Some(_) => Err(EngineError::Abandoned),
+            Some(Kind::Tensors(_)) => Err(EngineError::Abandoned),
             None => Err(EngineError::NotLoaded),
         });
         match result {
@@ -161,7 +215,10 @@ impl Engine {
 
     /// Returns when an idle model is due to check itself.
     pub(super) fn idle_until(&self) -> Option<Instant> {
-        let model = self.model.as_ref()?;
+        let model = match self.loaded.as_ref()? {
+            Kind::Tensors(model) => model,
+            Kind::Text(generation) => return generation.idle_until(),
+        };
         if model.self_check_every.is_zero() {
             return None;
         }
@@ -170,11 +227,11 @@ impl Engine {
 
     /// Repeats the warm-up sample; returns the beat, or what differed.
     pub(super) fn check_itself(&mut self) -> Result<FromWorker, String> {
-        let mut self_checks = 0;
-        if let Some(model) = &mut self.model {
-            model.check_itself()?;
-            self_checks = model.self_checks;
-        }
+        let self_checks = match &mut self.loaded {
+            None => 0,
+            Some(Kind::Tensors(model)) => model.check_itself()?,
+            Some(Kind::Text(generation)) => generation.check_itself()?,
+        };
         Ok(FromWorker::Beat {
             idle: true,
             self_checks,
@@ -190,10 +247,16 @@ impl Engine {
         opened: Opened,
     ) -> Result<Loaded, EngineError> {
         let Opened {
-            mut model,
+            model,
             runtime,
             load_micros,
         } = opened;
+        let mut model = match model {
+            Kind::Tensors(model) => model,
+            Kind::Text(generation) => {
+                return self.warm_up_text(spec, generation, runtime, load_micros);
+            }
+        };
         self.interrupts.set(model.interrupt());
         let inputs = model.inputs().to_vec();
         let outputs = model.outputs().to_vec();
@@ -208,23 +271,51 @@ impl Engine {
         } else {
             runs.skipped = Some("switched off".to_owned());
         }
-        self.model = Some(LoadedModel {
+        self.loaded = Some(Kind::Tensors(LoadedModel {
             model,
             sample: runs.sample,
             self_check_every: spec.self_check_every,
             self_checks: 0,
             active: Instant::now(),
-        });
+        }));
         Ok(Loaded {
             inputs,
             outputs,
             load_micros,
             warm_up_micros: runs.micros,
             warm_up_skipped: runs.skipped,
+            generation: None,
             sample_runs: runs.stated,
             max_batch_free,
             runtime,
         })
+    }
+
+    fn warm_up_text(
+        &mut self,
+        spec: &LoadSpec,
+        mut generation: Box<Generation>,
+        runtime: RuntimeInfo,
+        load_micros: u64,
+    ) -> Result<Loaded, EngineError> {
+        self.interrupts.set(generation.interrupt());
+        let mut warm_up_micros = 0;
+        if spec.warm_up {
+            warm_up_micros = generation.warm_up()?;
+        }
+        let loaded = Loaded {
+            inputs: generation.inputs().to_vec(),
+            outputs: generation.outputs().to_vec(),
+            load_micros,
+            warm_up_micros,
+            warm_up_skipped: (!spec.warm_up).then(|| "switched off".to_owned()),
+            generation: Some(generation.info()),
+            sample_runs: Vec::new(),
+            max_batch_free: false,
+            runtime,
+        };
+        self.loaded = Some(Kind::Text(generation));
+        Ok(loaded)
     }
 }
 
@@ -245,7 +336,7 @@ impl LoadedModel {
         result
     }
 
-    fn check_itself(&mut self) -> Result<(), String> {
+    fn check_itself(&mut self) -> Result<u64, String> {
         if let Some(sample) = &mut self.sample {
             match sample.check(&mut *self.model)? {
                 Checked::Same => self.self_checks += 1,
@@ -256,7 +347,7 @@ impl LoadedModel {
             }
         }
         self.active = Instant::now();
-        Ok(())
+        Ok(self.self_checks)
     }
 }
 
@@ -307,83 +398,6 @@ fn fail(outbox: &mut Outbox, id: u64, error: EngineError) -> Result<(), Protocol
     };
     let error = EngineError::run_failed(format!("the error itself is {too_long}"));
     outbox.push(&FromWorker::RunFailed { id, error }, None)
-}
-
-/// Where the bytes of one run's inputs may lie.
-struct Sources<'a> {
-    payload: &'a [u8],
-    layout: Option<ArenaLayout>,
-    slots: Option<&'a Mapping>,
-    attached: Option<&'a Mapping>,
-}
-
-// === impl Sources ===
-
-impl<'a> Sources<'a> {
-    /// Returns the inputs as views of where they lie.
-    ///
-    /// The outer error is the server's: a place that does not exist. The inner one is the
-    /// client's: bytes that are no tensor.
-    fn views<'r>(
-        &self,
-        run: &'r Run,
-    ) -> Result<Result<Vec<TensorView<'r>>, EngineError>, ProtocolError>
-    where
-        'a: 'r,
-    {
-        let exists = |slot| self.layout.is_some_and(|layout| layout.contains(slot));
-        if !run.slot.is_none_or(exists) {
-            return Err(ProtocolError::Unexpected(
-                "loan of a slot that is not there",
-            ));
-        }
-        let mut views = Vec::with_capacity(run.inputs.len());
-        for input in &run.inputs {
-            let data = self.bytes(run, input)?;
-            match TensorView::try_new(&input.name, input.dtype, &input.shape, data) {
-                Ok(view) => views.push(view),
-                Err(error) => {
-                    return Ok(Err(EngineError::malformed(&input.name, error)));
-                }
-            }
-        }
-        Ok(Ok(views))
-    }
-
-    fn bytes(&self, run: &Run, input: &WireTensor) -> Result<&'a [u8], ProtocolError> {
-        let bad = |reason: String| ProtocolError::BadPlace {
-            tensor: input.name.clone(),
-            reason,
-        };
-        let whole = match input.place {
-            Place::Inline => Some(self.payload),
-            Place::Slot(slot) if run.slot == Some(slot) => self
-                .slots
-                .zip(self.layout)
-                .and_then(|(slots, layout)| slots.bytes(layout.inputs(slot.index))),
-            Place::Slot(_) => None,
-            Place::Attached => self.attached.and_then(|file| file.bytes(0..file.len())),
-        };
-        let whole = whole.ok_or_else(|| bad("there is no such place".to_owned()))?;
-        let range = frame::piece(input.offset, input.len, whole.len()).map_err(bad)?;
-        Ok(&whole[range])
-    }
-}
-
-fn attached(run: &Run, descriptors: &mut VecDeque<OwnedFd>) -> Result<Option<Mapping>, WorkerExit> {
-    if run
-        .inputs
-        .iter()
-        .all(|input| input.place != Place::Attached)
-    {
-        return Ok(None);
-    }
-    let descriptor = descriptors
-        .pop_front()
-        .ok_or(ProtocolError::Descriptor("missing"))?;
-    Mapping::readable(descriptor)
-        .map(Some)
-        .map_err(|error| WorkerExit::System(format!("inputs: {error}")))
 }
 
 fn micros_since(started: Instant) -> u64 {

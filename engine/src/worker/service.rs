@@ -7,9 +7,11 @@ use std::os::unix::net::UnixStream;
 use super::WorkerExit;
 use super::connection::{Connection, Woken};
 use super::engine::Engine;
+use super::generation;
 use super::interrupts::Interrupts;
 use super::outputs::SharedMemory;
 use crate::error::EngineError;
+use crate::generate::GenerationFailed;
 use crate::protocol::{FromWorker, ProtocolError, Terms, ToWorker, check_hello};
 use crate::runtime::{LoadSpec, Runtime};
 
@@ -21,6 +23,8 @@ enum Stage {
     Greeted,
     /// Everything else may be said.
     Agreed,
+    /// Nothing more will be said; the worker ends when its sequences have.
+    Ending,
 }
 
 /// What a worker serves with.
@@ -65,11 +69,29 @@ impl Service<'_> {
     fn serve(mut self) -> Result<Never, WorkerExit> {
         loop {
             while self.take()? {}
+            if self.step()? {
+                continue;
+            }
             match self.connection.wait(self.engine.idle_until())? {
                 Woken::Bytes => {}
                 Woken::Deadline => self.idle()?,
             }
         }
+    }
+
+    /// Takes a step if there are sequences, and what has arrived meanwhile; returns whether it did.
+    fn step(&mut self) -> Result<bool, WorkerExit> {
+        let active = self.engine.generation().filter(|active| !active.is_idle());
+        let Some(generation) = active else {
+            return match self.stage {
+                Stage::Ending => Err(WorkerExit::Shutdown),
+                _ => Ok(false),
+            };
+        };
+        generation.step(&mut self.connection.outbox)?;
+        self.connection.flush()?;
+        self.connection.read_what_is_there()?;
+        Ok(true)
     }
 
     /// Takes one message, if one has arrived whole.
@@ -89,7 +111,27 @@ impl Service<'_> {
                 self.say(&ready)?;
             }
             (Stage::Agreed, ToWorker::Load(spec)) => self.load(&spec)?,
-            (Stage::Agreed, ToWorker::Shutdown) => return Err(WorkerExit::Shutdown),
+            (Stage::Agreed, ToWorker::Vocabulary(len)) => {
+                let (payload, descriptors) = (incoming.payload, incoming.descriptors);
+                let vocabulary = generation::vocabulary(len, payload, descriptors)?;
+                self.engine.keep_vocabulary(vocabulary);
+            }
+            (Stage::Agreed, ToWorker::Generate(request)) => {
+                if let Err(failed) = self.engine.generate(request) {
+                    let failed = FromWorker::GenerationFailed(failed);
+                    self.connection.outbox.push(&failed, None)?;
+                }
+            }
+            (Stage::Agreed | Stage::Ending, ToWorker::Cancel(ids)) => {
+                if let Some(generation) = self.engine.generation() {
+                    generation.cancel(&ids);
+                }
+            }
+            (Stage::Agreed, ToWorker::Shutdown) => {
+                self.stage = Stage::Ending;
+                // What has arrived behind it is of no interest any more.
+                return Ok(false);
+            }
             (
                 Stage::Silent,
                 ToWorker::Hello {
@@ -112,6 +154,7 @@ impl Service<'_> {
                 self.engine.agree(terms, memory);
                 self.stage = Stage::Agreed;
             }
+            (Stage::Ending, _) => {}
             (_, message) => return Err(ProtocolError::Unexpected(message.kind()).into()),
         }
         self.connection.flush()?;
@@ -131,6 +174,7 @@ impl Service<'_> {
     }
 
     fn load(&mut self, spec: &LoadSpec) -> Result<(), WorkerExit> {
+        self.give_up_sequences()?;
         let ready = self.engine.start_runtime(&spec.runtime);
         self.say(&ready)?;
         if let FromWorker::RuntimeReady(_) = ready {
@@ -146,6 +190,17 @@ impl Service<'_> {
                     self.say(&FromWorker::LoadFailed(error))?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Says of every sequence of a model that is about to go that it is over.
+    fn give_up_sequences(&mut self) -> Result<(), WorkerExit> {
+        let ids = self.engine.generation().map(|active| active.clear());
+        for id in ids.into_iter().flatten() {
+            let error = EngineError::NotLoaded;
+            let failed = FromWorker::GenerationFailed(GenerationFailed { id, error });
+            self.connection.outbox.push(&failed, None)?;
         }
         Ok(())
     }

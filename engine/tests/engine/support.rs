@@ -75,6 +75,7 @@ impl Worker {
             samples: Vec::new(),
             runtime: library(),
             self_check_every: Duration::from_secs(3600),
+            generation: None,
         }
     }
 

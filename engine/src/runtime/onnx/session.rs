@@ -31,14 +31,7 @@ impl OnnxModel {
     /// Loads a model; the error tells a missing file from a corrupt one.
     pub(super) fn load(library: &Library, spec: &LoadSpec) -> Result<Self, EngineError> {
         let path = &spec.path;
-        // Opened first because the runtime's own words for this differ from release to release.
-        File::open(path).map_err(|error| EngineError::ModelMissing {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
-        let session = configured(library, spec)
-            .and_then(|mut builder| builder.commit_from_file(path))
-            .map_err(|error| load_error(path, &error))?;
+        let session = open(library, spec, Memory::Planned)?;
         let options = RunOptions::new().map_err(|error| load_error(path, &error))?;
         let inputs = specs(path, "input", session.inputs())?;
         let outputs = specs(path, "output", session.outputs())?;
@@ -107,11 +100,7 @@ impl Model for OnnxModel {
     }
 
     fn interrupt(&self) -> Option<Interrupt> {
-        let options = self.options.clone();
-        Some(Arc::new(move || {
-            // Fails for no reason that could be acted on: the run goes on as if nobody had asked.
-            let _ = options.terminate();
-        }))
+        Some(interrupt(&self.options))
     }
 
     fn resume(&mut self) {
@@ -121,17 +110,63 @@ impl Model for OnnxModel {
     }
 }
 
-fn configured(library: &Library, spec: &LoadSpec) -> ort::Result<SessionBuilder> {
+/// How a graph's runs use memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// A plan is kept for each shape of the inputs: for models whose inputs come in few.
+    Planned,
+    /// No plans: for inputs that grow with each run.
+    Unplanned,
+    /// No plans, and no buffer is used for two things in one run. Graphs that were made by hand say
+    /// of two extents that they are the same and are wrong, which nobody notices until the runtime
+    /// puts one tensor where another one was.
+    Unshared,
+}
+
+/// Opens a graph.
+pub(super) fn open(
+    library: &Library,
+    spec: &LoadSpec,
+    memory: Memory,
+) -> Result<Session, EngineError> {
+    let path = &spec.path;
+    // Opened first because the runtime's own words for this differ from release to release.
+    File::open(path).map_err(|error| EngineError::ModelMissing {
+        path: path.clone(),
+        reason: error.to_string(),
+    })?;
+    configured(library, spec, memory)
+        .and_then(|mut builder| builder.commit_from_file(path))
+        .map_err(|error| load_error(path, &error))
+}
+
+/// Returns what makes the runs with these options end early.
+pub(super) fn interrupt(options: &Arc<RunOptions<NoSelectedOutputs>>) -> Interrupt {
+    let options = options.clone();
+    Arc::new(move || {
+        // Fails for no reason that could be acted on: the run goes on as if nobody had asked.
+        let _ = options.terminate();
+    })
+}
+
+fn configured(library: &Library, spec: &LoadSpec, memory: Memory) -> ort::Result<SessionBuilder> {
+    // The one setting that keeps the runtime from using buffers twice; with one thread it is ignored.
+    let parallel = memory == Memory::Unshared;
     Ok(Session::builder(&library.environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(spec.intra_threads)?
-        .with_inter_threads(1)?
-        .with_memory_pattern(true)?
+        .with_inter_threads(if parallel { 2 } else { 1 })?
+        .with_parallel_execution(parallel)?
+        .with_memory_pattern(memory == Memory::Planned)?
         .with_config_entry("session.intra_op.allow_spinning", "0")?
         .with_config_entry("session.inter_op.allow_spinning", "0")?)
 }
 
-fn specs(path: &Path, what: &str, outlets: &[Outlet]) -> Result<Vec<TensorSpec>, EngineError> {
+pub(super) fn specs(
+    path: &Path,
+    what: &str,
+    outlets: &[Outlet],
+) -> Result<Vec<TensorSpec>, EngineError> {
     outlets
         .iter()
         .map(|outlet| {
@@ -167,7 +202,7 @@ fn spec(outlet: &Outlet) -> Option<TensorSpec> {
     })
 }
 
-fn load_error(path: &Path, error: &ort::Error) -> EngineError {
+pub(super) fn load_error(path: &Path, error: &ort::Error) -> EngineError {
     let path = path.to_owned();
     let reason = shortened(error.message().to_owned());
     match error.code() {
@@ -180,7 +215,7 @@ fn load_error(path: &Path, error: &ort::Error) -> EngineError {
 /// The runtime has no code of its own for memory that cannot be had, only these words.
 const NO_MEMORY: [&str; 2] = ["bad_alloc", "Failed to allocate memory"];
 
-fn run_error(error: ort::Error) -> EngineError {
+pub(super) fn run_error(error: ort::Error) -> EngineError {
     let reason = error.message();
     if NO_MEMORY.iter().any(|words| reason.contains(words)) {
         return EngineError::OutOfMemory {

@@ -4,7 +4,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 PYTHON     ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt image check-image chaos rolling bench peers peers-tensors test-clients test-kubelet test-cluster manifests docs train clean
+.PHONY: help run build test lint fmt image check-image chaos rolling bench peers peers-tensors peers-text test-clients test-kubelet test-cluster manifests docs train train-chat clean
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +56,11 @@ peers-tensors: build ## Measures the serving of tensors beside other servers (do
 	cargo build --release --locked -p impetus-bench
 	.test/clients/bin/python benches/peers/tensors.py --impetus "$(TARGET_DIR)/release/impetus"
 
-test-clients: ## Drives the server with tritonclient, kserve and curl, and serves ONNX's own tests (4 minutes)
+peers-text: build ## Measures the generation of text beside onnxruntime-genai (docs/benchmarks.md; 30 minutes)
+	cargo build --release --locked -p impetus-bench
+	$(PYTHON) benches/peers/text.py
+
+test-clients: ## Drives the server with tritonclient, kserve, openai and curl, and serves ONNX's own tests (8 minutes)
 	@scripts/fetch-onnxruntime.sh
 	cargo build --profile ci --locked
 	@scripts/test-clients.sh
@@ -86,6 +90,16 @@ train: .venv/.complete ## Trains the demo model again (needs Python 3.11 to 3.13
 	.venv/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+train-chat: .venv-generation/.complete ## Trains the bundled chat model again, and its goldens (Python 3.11 to 3.13; about 40 minutes)
+	.venv-generation/bin/python models/train_chat.py
+	.venv-generation/bin/python tests/generation/make_goldens.py
+	.venv-generation/bin/python tests/generation/check_graphs.py
+
+.venv-generation/.complete: models/requirements-generation.txt
+	$(PYTHON) -m venv .venv-generation
+	.venv-generation/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 clean: ## Removes what was built; keeps the fetched runtime and all data
 	cargo clean
-	rm -rf .test .venv
+	rm -rf .test .venv .venv-generation

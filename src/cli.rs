@@ -2,8 +2,8 @@
 //!
 //! `impetus serve` is the server; the other commands are for the person in
 //! front of it: `check-config` says what the server would run with, `status`
-//! how a running one is, `predictions` what it has logged, `metrics` which figures it has, `openapi` what it
-//! answers over HTTP. `worker` is the
+//! how a running one is, `predictions` what it has logged, `chat` what a model of it has to say, `metrics` which
+//! figures it has, `openapi` what it answers over HTTP. `worker` is the
 //! server's own re-execution of itself and is hidden, since nobody else can
 //! start one that works.
 //!
@@ -12,6 +12,7 @@
 //! orderly end, every misuse is [`Exit::Usage`], the same as wrong configuration.
 //! The commands here are functions from arguments and streams to an `Exit`.
 
+pub mod chat;
 pub mod check_config;
 mod fetch;
 pub mod metrics;
@@ -63,6 +64,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Show what a running server has logged: its predictions, or their statistics
     Predictions(PredictionsArgs),
+    /// Talk with a model of a running server
+    Chat(ChatArgs),
 }
 
 /// Arguments of `impetus serve`.
@@ -180,6 +183,31 @@ pub struct PredictionsArgs {
     pub stats: bool,
     /// Longest wait for the answer, or for the beginning of a file
     #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub timeout: Period,
+}
+
+/// Arguments of `impetus chat`.
+#[derive(Clone, Debug, Args)]
+pub struct ChatArgs {
+    /// What to ask; without it every line of the input is a question
+    pub prompt: Option<String>,
+    /// Address of the server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Which model; may be left out when only one generates text
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// What the model is told before the conversation
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Most tokens of an answer; as many as there is room for when not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: Option<u32>,
+    /// How freely it answers, from 0 to 2; as the model's folder says when not given
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f32>,
+    /// Longest wait for an answer, from the question to its end
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
     pub timeout: Period,
 }
 

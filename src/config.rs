@@ -31,11 +31,13 @@ mod effective;
 mod environment;
 mod error;
 mod file;
+mod generation;
 mod health;
 mod lifecycle;
 mod load;
 mod log;
 mod memory;
+mod metrics;
 mod models;
 mod predlog;
 mod reference;
@@ -55,11 +57,13 @@ pub use edge::{GrpcConfig, HttpConfig};
 pub use effective::{as_json, as_toml};
 pub use environment::{Warning, process_environment};
 pub use error::{ConfigError, Problem};
+pub use generation::GenerationConfig;
 pub use health::{HealthConfig, READINESS_CHECKS};
 pub use lifecycle::{FaultsConfig, LifecycleConfig, SupervisionConfig};
 pub use load::{LoadArgs, Loaded, Source, Sources};
 pub use log::{LogConfig, LogFormat};
 pub use memory::{ForensicsConfig, MemoryConfig, QuarantineConfig};
+pub use metrics::MetricsConfig;
 pub use models::{Isolation, ModelControlBy, ModelMode, ModelsConfig, RuntimeConfig, WhenFull};
 pub use predlog::{DriftConfig, LogMode, PredlogConfig, Readiness, SinkConfig, SinkKind, SinkUrl};
 pub use reference::reference;
@@ -92,6 +96,10 @@ pub struct Config {
     pub health: HealthConfig,
     /// The models and the workers that run them.
     pub models: ModelsConfig,
+    /// How models that generate text do so. A model may say otherwise (`[generation]` in its `model.toml`).
+    pub generation: GenerationConfig,
+    /// Metrics, beside those that are always there.
+    pub metrics: MetricsConfig,
     /// The memory guard: the hard limits of all workers together stay within what may be used.
     pub memory: MemoryConfig,
     /// Requests that killed the worker they were alone with, and are refused.
@@ -194,6 +202,8 @@ impl Default for Config {
             grpc: GrpcConfig::default(),
             health: HealthConfig::default(),
             models: ModelsConfig::default(),
+            generation: GenerationConfig::default(),
+            metrics: MetricsConfig::default(),
             memory: MemoryConfig::default(),
             quarantine: QuarantineConfig::default(),
             forensics: ForensicsConfig::default(),

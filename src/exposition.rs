@@ -16,6 +16,7 @@
 mod actors;
 mod descriptor;
 mod families;
+mod generation;
 mod grpc;
 mod health;
 mod inferences;
@@ -28,6 +29,7 @@ mod requests;
 mod resources;
 #[cfg(test)]
 pub(crate) mod tests;
+mod vllm;
 mod workers;
 
 use descriptor::Subject;
@@ -47,12 +49,14 @@ pub enum Format {
 }
 
 /// Every subject, in the order of the text.
-static SUBJECTS: [&Subject; 10] = [
+static SUBJECTS: [&Subject; 12] = [
     &health::SUBJECT,
     &requests::SUBJECT,
     &grpc::SUBJECT,
     &models::SUBJECT,
     &inferences::SUBJECT,
+    &generation::SUBJECT,
+    &vllm::SUBJECT,
     &workers::SUBJECT,
     &actors::SUBJECT,
     &predlog::SUBJECT,
@@ -96,6 +100,7 @@ pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
     models::expose(state, &facts, &mut families);
     if state.role().infers() {
         inferences::expose(state, &mut families);
+        generation::expose(state, &mut families);
         workers::expose(state, &facts, &mut families);
     }
     actors::expose(state, &mut families);

@@ -17,6 +17,7 @@ mod local;
 pub mod measuring;
 mod metrics;
 mod models;
+mod openai;
 pub mod openapi;
 mod parts;
 mod predict;
@@ -118,6 +119,7 @@ pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
         predict::routes(config);
         v2::routes(config);
         v1::routes(config);
+        openai::routes(config);
     }
     if state.role().logs() {
         predlog::routes(config);

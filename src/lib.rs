@@ -15,6 +15,7 @@ pub mod http;
 pub mod last_run;
 pub mod logging;
 pub mod oip;
+pub mod openai;
 pub mod predictions;
 pub mod serve;
 pub mod verdict;

@@ -29,5 +29,6 @@ fn run(command: Command) -> Exit {
         }
         Command::Status(args) => cli::status::run(&args),
         Command::Predictions(args) => cli::predictions::run(&args),
+        Command::Chat(args) => cli::chat::run(&args),
     }
 }

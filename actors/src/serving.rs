@@ -18,6 +18,7 @@ pub mod description;
 mod dispatch;
 pub mod error;
 mod forensics;
+pub mod generation;
 pub mod host;
 pub mod job;
 mod ledger;
@@ -43,11 +44,14 @@ pub use answered::{AnswerClass, AnswerTimes};
 pub use batching::{BatchDefaults, BatchPolicy};
 pub use catalog::{Catalog, ModelEntry};
 pub use error::{Fault, ServeError};
+pub use generation::{
+    FinishReason, GenerateRequest, GenerationLimits, GenerationSnapshot, StreamEvent, TokenStream,
+};
 pub use host::{HostedWorker, WorkerHost};
 pub use job::{Inference, Request};
 pub use model::{
-    BatchStatistics, Commons, ComputeTimes, InferenceTimesSnapshot, ModelSpec, ModelStatistics,
-    ServedModel, ServingLimits, Timed,
+    BatchStatistics, Commons, ComputeTimes, InferenceTimesSnapshot, ModelKind, ModelSpec,
+    ModelStatistics, ServedModel, ServingLimits, Timed,
 };
 pub use protocol::{Priority, Protocol};
 pub use rejection::Rejection;

@@ -1,13 +1,13 @@
 //! One question to a server, with a deadline.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::Body;
 use ureq::config::ConfigBuilder;
 use ureq::http::Response;
 use ureq::typestate::AgentScope;
+use ureq::{Body, BodyReader};
 
 /// Largest answer that is read.
 const LARGEST_ANSWER: u64 = 16 * 1024 * 1024;
@@ -41,6 +41,14 @@ pub(super) struct Answer {
     pub(super) code: u16,
     /// The body, where it is JSON.
     pub(super) body: Option<Value>,
+}
+
+/// What came of a question that is answered bit by bit.
+pub(super) enum Streaming {
+    /// The answer, which ends when the server has said all.
+    Begun(BufReader<BodyReader<'static>>),
+    /// The server answered something else.
+    Refused(Answer),
 }
 
 /// How a file was copied.
@@ -100,6 +108,27 @@ pub(super) fn copy(
     }
 }
 
+/// Posts a question to `path` under a base address whose answer comes bit by bit; `within` is the longest wait for
+/// its end.
+pub(super) fn stream(
+    (base, path): (&str, &str),
+    question: &Value,
+    within: Duration,
+) -> Result<Streaming, NoAnswer> {
+    let url = endpoint(base, path);
+    let agent = speaking(&url, agent().timeout_global(Some(within)).build())?;
+    let response = agent.post(&url).send_json(question);
+    let response = response.map_err(|reason| NoAnswer::Unreachable {
+        url: url.clone(),
+        reason,
+    })?;
+    if !response.status().is_success() {
+        return Ok(Streaming::Refused(read(url, response)?));
+    }
+    let answer = response.into_body().into_reader();
+    Ok(Streaming::Begun(BufReader::new(answer)))
+}
+
 fn agent() -> ConfigBuilder<AgentScope> {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -112,10 +141,7 @@ fn ask(
     query: &[(&str, String)],
     config: ureq::config::Config,
 ) -> Result<Response<Body>, NoAnswer> {
-    if url.starts_with("https://") {
-        return Err(NoAnswer::Tls { url: url.into() });
-    }
-    let mut request = ureq::Agent::new_with_config(config).get(url);
+    let mut request = speaking(url, config)?.get(url);
     for (name, value) in query {
         request = request.query(name, value);
     }
@@ -123,6 +149,14 @@ fn ask(
         url: url.into(),
         reason,
     })
+}
+
+/// Returns an agent that can speak to an address.
+fn speaking(url: &str, config: ureq::config::Config) -> Result<ureq::Agent, NoAnswer> {
+    match url.starts_with("https://") {
+        true => Err(NoAnswer::Tls { url: url.into() }),
+        false => Ok(ureq::Agent::new_with_config(config)),
+    }
 }
 
 fn read(url: String, mut response: Response<Body>) -> Result<Answer, NoAnswer> {
@@ -163,9 +197,12 @@ impl Answer {
         }
     }
 
-    /// Returns what the server said is wrong, as any error of an Impetus server says it.
+    /// Returns what the server said is wrong, as any error of an Impetus server says it, or one in OpenAI's
+    /// form.
     pub(super) fn error(&self) -> Option<&str> {
         let body = self.body.as_ref().filter(|_| self.code >= 400)?;
-        body["error"].as_str()
+        body["error"]
+            .as_str()
+            .or_else(|| body["error"]["message"].as_str())
     }
 }

@@ -21,7 +21,7 @@ pub struct HttpConfig {
     /// Most pixels of a picture. One with more is refused with 413 before it is decoded.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub max_image_pixels: u64,
-    /// Longest time from the end of a request's head to the first byte of its answer, waiting for a worker included.
+    /// Longest time from the end of a request's head to the first byte of its answer, waiting for a worker included. For generated text it is `generation.timeout`.
     #[schemars(extend("x-min" = "1ms"))]
     pub request_timeout: Period,
     /// Longest time a client may take to send the head of a request. It is kept by a clock that may be half a second behind.

@@ -21,7 +21,8 @@ subject! { "Requests";
         .help("Work requests received; probes and scrapes are none.");
     DURATION = Descriptor::new("impetus_request_duration_seconds", Histogram, "seconds")
         .help(
-            "Time from the head of a request to the head of its answer, by the class of its status. \
+            "Time from the head of a request to the head of its answer, by the class of its status; of an \
+             answer that comes while it is generated to its end, by how that was. \
              Probes, scrapes and administration are left out. A client that went before its answer \
              counts under 4xx. For a model, `predict` is there from the start and the other \
              endpoints once they have been used.",
@@ -55,7 +56,8 @@ pub(super) fn expose(state: &AppState, out: &mut Families) {
     if state.role().infers() {
         out.add(rejections(state));
     }
-    out.one(&TOKENS, 0.0);
+    let tokens = super::generation::all_tokens(state.catalog.entries().values());
+    out.one(&TOKENS, tokens as f64);
     let latency = state.outcomes.mean_latency().unwrap_or_default();
     out.one(&LATENCY, latency.as_secs_f64() * 1e3);
     out.one(&IN_FLIGHT, state.traffic.in_flight_over(Port::Http) as f64);

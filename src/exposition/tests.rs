@@ -13,8 +13,8 @@ use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description::{Description, Isolation};
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
 use impetus_actors::serving::{
-    AnswerClass, BatchDefaults, Catalog, Commons, FairShare, ModelEntry, ModelSpec, Protocol,
-    ServedModel, ServingLimits,
+    AnswerClass, BatchDefaults, Catalog, Commons, FairShare, GenerationLimits, ModelEntry,
+    ModelKind, ModelSpec, Protocol, ServedModel, ServingLimits,
 };
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_actors::sources::folder::{Fingerprint, Wanted};
@@ -79,6 +79,7 @@ impl World {
 fn model(name: String, commons: &Arc<Commons>) -> ServedModel {
     let wanted = Wanted {
         spec: ModelSpec {
+            kind: ModelKind::default(),
             version: "1".to_owned(),
             versioned: false,
             load: 1,
@@ -101,6 +102,11 @@ fn model(name: String, commons: &Arc<Commons>) -> ServedModel {
         in_flight: 2,
         retries: 2,
         accident_retries: 4,
+        generation: GenerationLimits {
+            slots: 4,
+            max_len: 64,
+            prefill_chunk: 16,
+        },
         budget: BudgetRule {
             fixed: None,
             floor: Duration::from_secs(1),

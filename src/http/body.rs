@@ -75,6 +75,11 @@ const REQUEST: &str = "http.request_timeout";
 // === impl Body ===
 
 impl Body {
+    /// Returns the moment at which the head had come.
+    pub(super) fn began(&self) -> std::time::Instant {
+        self.0.borrow().began.into_std()
+    }
+
     /// Returns the moment by which the request is to be answered.
     pub(super) fn deadline(&self) -> std::time::Instant {
         let arrival = self.0.borrow();

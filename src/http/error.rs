@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use impetus_actors::serving::{Fault, ServeError};
 use impetus_engine::EngineError;
 use serde::Serialize;
@@ -79,6 +79,16 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "unknown_actor", message)
     }
 
+    /// Returns what programs tell it by.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Returns when to ask again, where that can be said.
+    pub(super) fn asks_again_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Says when to ask again.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
@@ -106,13 +116,7 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
-        if let Some(after) = self.retry_after {
-            // Whole seconds, and never "at once".
-            let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
-            response.insert_header((header::RETRY_AFTER, HeaderValue::from(seconds)));
-        }
-        response.json(Body {
+        with_retry_after(HttpResponse::build(self.status), self.retry_after).json(Body {
             error: &self.message,
             code: self.code,
             details: &self.details,
@@ -125,6 +129,10 @@ impl From<ServeError> for ApiError {
         let (status, code) = match &error {
             ServeError::UnknownModel { .. } => (StatusCode::NOT_FOUND, "unknown_model"),
             ServeError::UnknownVersion { .. } => (StatusCode::NOT_FOUND, "unknown_version"),
+            ServeError::OtherKind { .. } => (StatusCode::BAD_REQUEST, "other_kind"),
+            ServeError::PromptTooLong { .. } => {
+                (StatusCode::BAD_REQUEST, "context_length_exceeded")
+            }
             ServeError::NoModel { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_model"),
             ServeError::NotReady { .. } => (StatusCode::SERVICE_UNAVAILABLE, "model_not_ready"),
             ServeError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
@@ -149,21 +157,48 @@ impl From<ServeError> for ApiError {
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        let (status, code) = match refusal.kind() {
-            Kind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
-            Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
-            Kind::Unsupported => (StatusCode::BAD_REQUEST, "unsupported"),
-            Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
-            Kind::Quarantined => (StatusCode::UNPROCESSABLE_ENTITY, "quarantined"),
-            Kind::Exhausted => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
-            Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-            Kind::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
-            Kind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+        let code = match refusal.kind() {
+            Kind::Invalid => "invalid",
+            Kind::NotFound => "not_found",
+            Kind::Unsupported => "unsupported",
+            Kind::TooLarge => "too_large",
+            Kind::Quarantined => "quarantined",
+            Kind::Exhausted => "queue_full",
+            Kind::Unavailable => "unavailable",
+            Kind::TimedOut => "deadline_exceeded",
+            Kind::Failed => "failed",
         };
-        let mut answer = Self::new(status, code, refusal.message());
+        let mut answer = Self::new(status_of(refusal.kind()), code, refusal.message());
         answer.retry_after = refusal.retry_after();
         answer
     }
+}
+
+/// Returns the status code of a kind of refusal.
+pub(super) fn status_of(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Invalid | Kind::Unsupported => StatusCode::BAD_REQUEST,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::Quarantined => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Exhausted => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Has an answer say when to ask again, where that can be said.
+pub(super) fn with_retry_after(
+    mut response: HttpResponseBuilder,
+    after: Option<Duration>,
+) -> HttpResponseBuilder {
+    if let Some(after) = after {
+        // Whole seconds, and never "at once".
+        let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+        response.insert_header((header::RETRY_AFTER, HeaderValue::from(seconds)));
+    }
+    response
 }
 
 fn engine_status(error: &ServeError) -> StatusCode {

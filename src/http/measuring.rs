@@ -1,9 +1,12 @@
-//! How long a request takes, from its head to the head of its answer.
+//! How long a request takes, from its head to the head of its answer; or to the end of an answer that comes while it
+//! is generated, since its head says nothing of how long that took or how it went.
 //!
 //! Probes, scrapes and administration do not pass here. The clock stops also when the client goes:
 //! what has taken so long that nobody waits for it any more is the last that should be missing.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,7 @@ use impetus_actors::serving::{AnswerClass, ServedModel};
 use tracing::{debug, info};
 
 use super::error::ApiError;
+use super::openai::OpenAiError;
 use super::request::is_late;
 use super::{AppState, Endpoint};
 
@@ -25,7 +29,17 @@ use super::{AppState, Endpoint};
 pub struct About {
     id: HeaderValue,
     model: OnceCell<Arc<ServedModel>>,
+    /// Where the measuring goes on, of an answer that comes while it is generated.
+    streams: OnceCell<Rc<Slot>>,
 }
+
+/// The end of an answer that comes while it is generated. Dropped before that, the client has gone.
+#[derive(Debug)]
+pub(super) struct Ending(Rc<Slot>);
+
+/// The clock of a request whose answer has begun.
+#[derive(Default)]
+struct Slot(RefCell<Option<Measured>>);
 
 /// A request on its way through a handler. Dropped without an answer, it counts as one whose client
 /// has gone.
@@ -49,7 +63,10 @@ pub async fn measure(
     let measured = Measured::begin(endpoint, request.request());
     let response = if endpoint.is_work() && is_late(&request) {
         measured.turned_away();
-        Err(ApiError::ending().into())
+        Err(match endpoint.is_openais() {
+            true => OpenAiError::from(ApiError::ending()).into(),
+            false => ApiError::ending().into(),
+        })
     } else {
         next.call(request).await
     };
@@ -57,7 +74,11 @@ pub async fn measure(
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
     };
-    measured.answered(status);
+    match About::continued(&measured.request).filter(|_| status.is_success()) {
+        // No cycle: the request does not know the slot any more.
+        Some(slot) => *slot.0.borrow_mut() = Some(measured),
+        None => measured.answered(status),
+    }
     response
 }
 
@@ -70,6 +91,7 @@ impl About {
         Self {
             id,
             model: OnceCell::new(),
+            streams: OnceCell::new(),
         }
     }
 
@@ -84,6 +106,39 @@ impl About {
     pub fn is_for(request: &HttpRequest, model: &Arc<ServedModel>) {
         if let Some(about) = request.extensions().get::<Self>() {
             let _ = about.model.set(Arc::clone(model));
+        }
+    }
+
+    /// Notes that the answer comes while it is generated, and returns its end.
+    pub(super) fn streams(request: &HttpRequest) -> Option<Ending> {
+        let slot = Rc::<Slot>::default();
+        let extensions = request.extensions();
+        let about: &Self = extensions.get()?;
+        about.streams.set(Rc::clone(&slot)).ok()?;
+        Some(Ending(slot))
+    }
+
+    fn continued(request: &HttpRequest) -> Option<Rc<Slot>> {
+        let mut extensions = request.extensions_mut();
+        extensions.get_mut::<Self>()?.streams.take()
+    }
+}
+
+// === impl Slot ===
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+// === impl Ending ===
+
+impl Ending {
+    /// Stops the clock.
+    pub(super) fn ended(self, class: AnswerClass) {
+        if let Some(mut measured) = self.0.0.borrow_mut().take() {
+            measured.ended(class);
         }
     }
 }
@@ -116,14 +171,9 @@ impl Measured {
     }
 
     fn answered(mut self, status: StatusCode) {
-        self.answered = true;
-        let took = self.began.elapsed();
-        self.record(class(status), took);
+        self.ended(class(status));
         if !self.endpoint.is_work() {
             return;
-        }
-        if let Some(state) = self.state.as_ref().filter(|_| status.is_success()) {
-            state.outcomes.took(took);
         }
         let (method, path) = (self.request.method(), self.request.path());
         let status = status.as_u16();
@@ -131,6 +181,16 @@ impl Measured {
             info!(%method, path, status, "request failed");
         } else {
             debug!(%method, path, status, "request answered");
+        }
+    }
+
+    fn ended(&mut self, class: AnswerClass) {
+        self.answered = true;
+        let took = self.began.elapsed();
+        self.record(class, took);
+        let state = self.state.as_ref().filter(|_| self.endpoint.is_work());
+        if let Some(state) = state.filter(|_| class == AnswerClass::Success) {
+            state.outcomes.took(took);
         }
     }
 

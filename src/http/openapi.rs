@@ -22,12 +22,12 @@ use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
 use super::{
-    AppState, admin, docs, events, faults, health, metrics, models, predict, predlog, services, v1,
-    v2,
+    AppState, admin, docs, events, faults, health, metrics, models, openai, predict, predlog,
+    services, v1, v2,
 };
 use crate::config::Config;
 
-pub(super) use finish::with_versions;
+pub(super) use finish::{also_under, with_versions};
 
 /// Where the document is. Beside `/docs`, and where other servers have theirs.
 pub const PATH: &str = "/openapi.json";
@@ -105,6 +105,8 @@ impl Contents {
             document.merge(predict::Api::openapi());
             document.merge(v1::Api::openapi());
             document.merge(v2::api());
+            document.merge(openai::api());
+            document.merge(openai::models_api());
         }
         if self.logs {
             document.merge(predlog::Api::openapi());

@@ -17,7 +17,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::TryStreamExt;
 use impetus_actors::serving::signature::Signature;
-use impetus_actors::serving::{Protocol, Request, Route, ServeError, ServedModel};
+use impetus_actors::serving::{ModelKind, Protocol, Request, Route, ServeError, ServedModel};
 use impetus_engine::{DType, Tensor};
 use serde::Deserialize;
 use tracing::info;
@@ -167,7 +167,7 @@ async fn predict(
 
 /// Returns the way to the model that was named, or to the only one.
 fn find(request: &HttpRequest, state: &AppState, name: Option<&str>) -> Result<Route, ApiError> {
-    let route = state.catalog.route(name, None)?;
+    let route = state.catalog.route_of(ModelKind::Tensors, name)?;
     About::is_for(request, route.model());
     Ok(route)
 }

@@ -47,6 +47,12 @@ pub enum Endpoint {
     V1Predict,
     /// `GET /v1/models`.
     V1,
+    /// `POST /v1/chat/completions`.
+    Chat,
+    /// `POST /v1/completions`.
+    Completions,
+    /// `POST /v1/embeddings`.
+    Embeddings,
     /// `ModelInfer` over gRPC, or one request of `ModelStreamInfer`.
     GrpcInfer,
     /// Any other call of the inference service over gRPC.
@@ -155,7 +161,7 @@ impl Traffic {
 
 impl Endpoint {
     /// Every endpoint, in its order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Predict,
         Self::Log,
         Self::Predictions,
@@ -166,6 +172,9 @@ impl Endpoint {
         Self::V2,
         Self::V1Predict,
         Self::V1,
+        Self::Chat,
+        Self::Completions,
+        Self::Embeddings,
         Self::GrpcInfer,
         Self::Grpc,
         Self::Other,
@@ -185,6 +194,9 @@ impl Endpoint {
             Self::V2 => "v2",
             Self::V1Predict => "v1_predict",
             Self::V1 => "v1",
+            Self::Chat => "chat_completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
             Self::GrpcInfer => "grpc_infer",
             Self::Grpc => "grpc",
             Self::Other => "other",
@@ -198,6 +210,9 @@ impl Endpoint {
             Self::Predict => Some(Protocol::Predict),
             Self::Infer => Some(Protocol::V2Rest),
             Self::V1Predict => Some(Protocol::V1Rest),
+            Self::Chat => Some(Protocol::Chat),
+            Self::Completions => Some(Protocol::Completions),
+            Self::Embeddings => Some(Protocol::Embeddings),
             Self::GrpcInfer => Some(Protocol::V2Grpc),
             _ => None,
         }
@@ -209,13 +224,23 @@ impl Endpoint {
         self.protocol().is_some()
     }
 
+    /// Tells whether its errors are such as OpenAI's clients read.
+    pub(super) fn is_openais(self) -> bool {
+        matches!(self, Self::Chat | Self::Completions | Self::Embeddings)
+    }
+
     /// Tells whether a server of that kind has it.
     #[must_use]
     pub fn is_in(self, state: &AppState) -> bool {
         match self {
-            Self::Predict | Self::Infer | Self::V2 | Self::V1Predict | Self::V1 => {
-                state.role().infers()
-            }
+            Self::Predict
+            | Self::Infer
+            | Self::V2
+            | Self::V1Predict
+            | Self::V1
+            | Self::Chat
+            | Self::Completions
+            | Self::Embeddings => state.role().infers(),
             Self::GrpcInfer | Self::Grpc => state.role().infers() && state.config.grpc.port != 0,
             Self::Log | Self::Predictions | Self::Stats | Self::Export => state.role().logs(),
             Self::Models | Self::Other => true,

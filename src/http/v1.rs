@@ -2,7 +2,8 @@
 //! predict.
 //!
 //! Both families of clients ask the same paths for different documents; one document answers both.
-//! Errors are `{"error": "…"}`, as [`v2`](super::v2)'s are.
+//! Errors are `{"error": "…"}`, as [`v2`](super::v2)'s are; but for those of models, which are as OpenAI's
+//! clients read them: KServe's look at the status alone.
 
 mod instances;
 mod predict;
@@ -15,25 +16,17 @@ use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, web};
 use utoipa::OpenApi;
 
-use super::error::ApiError;
 use super::measuring::measure;
-use super::openapi::refusals::refusals;
+use super::openai::{ModelRefusals, OpenAiError};
 use super::openapi::tag;
 use super::v2::{only_get, only_post, usable};
 use super::{AppState, Endpoint};
-use crate::oip::describe;
-use schema::{Alive, Model, Models};
+use schema::Alive;
+pub(super) use schema::{Model, Models};
 
 #[derive(OpenApi)]
 #[openapi(paths(models, model, alive, predict::predict))]
 pub(super) struct Api;
-
-refusals! {
-    /// What is answered instead of a model.
-    ModelRefusals:
-    (404, ["not_found"], "no model of that name"),
-    (503, ["model_not_ready"], "it takes no requests now; the message says why"),
-}
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let predict = web::resource("/v1/models/{model}:predict")
@@ -61,19 +54,24 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/", web::get().to(alive));
 }
 
+/// Describes all models.
+pub(super) fn listed(state: &AppState) -> Models {
+    let entries = state.catalog.entries();
+    let names: Vec<String> = entries.keys().cloned().collect();
+    Models {
+        data: names.iter().map(|name| described(state, name)).collect(),
+        models: names,
+        object: "list",
+    }
+}
+
 /// What models there are.
 #[utoipa::path(
     get, path = "/v1/models", operation_id = "v1_models", tag = tag::V1,
     responses((status = 200, description = "All of them", body = Models))
 )]
 async fn models(state: web::Data<AppState>) -> HttpResponse {
-    let entries = state.catalog.entries();
-    let names: Vec<String> = entries.keys().cloned().collect();
-    HttpResponse::Ok().json(Models {
-        data: names.iter().map(|name| described(&state, name)).collect(),
-        models: names,
-        object: "list",
-    })
+    HttpResponse::Ok().json(listed(&state))
 }
 
 /// Whether a model takes requests.
@@ -85,8 +83,8 @@ async fn models(state: web::Data<AppState>) -> HttpResponse {
 async fn model(
     state: web::Data<AppState>,
     name: web::Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    let model = describe::find(&state.catalog, &name, None)?;
+) -> Result<HttpResponse, OpenAiError> {
+    let model = state.catalog.find(Some(&name), None)?;
     usable(&model)?;
     Ok(HttpResponse::Ok().json(Model {
         name: Some(name.to_string()),
@@ -117,12 +115,14 @@ async fn alive(state: web::Data<AppState>) -> HttpResponse {
 }
 
 /// Describes a model as OpenAI's clients know it: made when this server began.
-fn described(state: &AppState, name: &str) -> Model {
+pub(super) fn described(state: &AppState, name: &str) -> Model {
+    let model = state.catalog.find(Some(name), None).ok();
     let began = state.plane.wall().checked_sub(state.plane.uptime());
     let began = began.and_then(|began| began.duration_since(UNIX_EPOCH).ok());
     Model {
         created: began.unwrap_or_default().as_secs(),
         id: name.to_owned(),
+        max_model_len: model.and_then(|model| model.room()),
         name: None,
         object: "model",
         owned_by: "impetus",

@@ -54,14 +54,14 @@ fn a_json_line_about_an_actor_has_its_name_and_generation_as_columns() {
     });
     insta::assert_json_snapshot!(line, { ".timestamp" => "[time]" }, @r#"
     {
-      "actor": "db_writer",
-      "generation": 3,
+      "timestamp": "[time]",
       "level": "WARN",
       "message": "commit failed",
-      "path": "data/x.db",
+      "generation": 3,
+      "actor": "db_writer",
       "rows": 32,
-      "target": "impetus::logging::tests",
-      "timestamp": "[time]"
+      "path": "data/x.db",
+      "target": "impetus::logging::tests"
     }
     "#);
     let time = line["timestamp"].as_str().unwrap();

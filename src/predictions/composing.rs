@@ -66,7 +66,12 @@ fn classes<'a>(made: &Made<'a>) -> Option<Vec<Classes<'a>>> {
         Protocol::Predict => Classes::of_one(made.model, outputs)
             .ok()
             .map(|one| vec![one]),
-        Protocol::V2Rest | Protocol::V2Grpc | Protocol::V1Rest => {
+        Protocol::V2Rest
+        | Protocol::V2Grpc
+        | Protocol::V1Rest
+        | Protocol::Chat
+        | Protocol::Completions
+        | Protocol::Embeddings => {
             Classes::of_rows(made.model, outputs).filter(|rows| !rows.is_empty())
         }
     }

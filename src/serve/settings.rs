@@ -16,7 +16,7 @@ use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description;
 use impetus_actors::serving::memory::MemorySettings;
 use impetus_actors::serving::quarantine::QuarantineSettings;
-use impetus_actors::serving::{BatchDefaults, ServingLimits, WorkerSettings};
+use impetus_actors::serving::{BatchDefaults, GenerationLimits, ServingLimits, WorkerSettings};
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_engine::link;
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
@@ -92,6 +92,11 @@ pub(super) fn serving(config: &Config, cores: usize) -> ServingLimits {
             ceiling: models.run_timeout_ceiling.get(),
         },
         recovery_floor: models.recovery_floor.get(),
+        generation: GenerationLimits {
+            slots: config.generation.slots,
+            max_len: config.generation.max_len,
+            prefill_chunk: config.generation.prefill_chunk,
+        },
     }
 }
 
@@ -122,7 +127,12 @@ pub(super) fn loader(
         },
         load: models.load.clone(),
         // Nobody inside is waited for any longer than that.
-        retire_within: config.http.request_timeout.get() + Duration::from_secs(1),
+        retire_within: config
+            .http
+            .request_timeout
+            .get()
+            .max(config.generation.timeout.get())
+            + Duration::from_secs(1),
         required: models.required.clone(),
         limits: serving(config, cores),
         intensity: intensity(config)?,

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use impetus_engine::RuntimeInfo;
 
 use super::rejection::{Rejection, Rejections};
-use super::{Route, ServeError, ServedModel};
+use super::{ModelKind, Route, ServeError, ServedModel};
 
 pub use entry::ModelEntry;
 
@@ -43,9 +43,33 @@ impl Catalog {
         name: Option<&str>,
         version: Option<&str>,
     ) -> Result<Route, ServeError> {
-        let found = self.find(name, version);
+        self.lead(self.find(name, version), version.is_some())
+    }
+
+    /// Returns the way to the model of that name, or to the only one of that kind when no name is
+    /// given. A request for none is counted as turned away.
+    ///
+    /// # Errors
+    /// As [`route`](Self::route).
+    pub fn route_of(
+        self: &Arc<Self>,
+        kind: ModelKind,
+        name: Option<&str>,
+    ) -> Result<Route, ServeError> {
+        let found = match name {
+            Some(_) => self.find(name, None),
+            None => self.only_of(kind),
+        };
+        self.lead(found, false)
+    }
+
+    fn lead(
+        self: &Arc<Self>,
+        found: Result<Arc<ServedModel>, ServeError>,
+        pinned: bool,
+    ) -> Result<Route, ServeError> {
         match found {
-            Ok(model) => Ok(Route::new(Arc::clone(self), model, version.is_some())),
+            Ok(model) => Ok(Route::new(Arc::clone(self), model, pinned)),
             Err(error) => {
                 let reason = match error {
                     ServeError::NoModel { .. } => Rejection::NoModel,
@@ -54,6 +78,19 @@ impl Catalog {
                 self.rejections.count(reason);
                 Err(error)
             }
+        }
+    }
+
+    /// Returns the only model of a kind; where there is none of it, the only one there is, which then
+    /// says how it is asked.
+    fn only_of(&self, kind: ModelKind) -> Result<Arc<ServedModel>, ServeError> {
+        let entries = self.entries.load();
+        let mut of_kind = entries
+            .values()
+            .filter(|entry| entry.chosen().kind() == kind);
+        match (of_kind.next(), of_kind.next()) {
+            (Some(entry), None) => Ok(Arc::clone(entry.chosen())),
+            _ => Ok(Arc::clone(only(&entries)?.chosen())),
         }
     }
 

@@ -8,6 +8,7 @@
 mod batching;
 mod expected;
 mod files;
+mod generation;
 mod image;
 mod isolation;
 mod log;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use batching::{Batching, TimeoutAction, WhenFull};
 pub use expected::{Expectations, ExpectedTensor};
 pub use files::{inside, read_labels};
+pub use generation::Generation;
 pub use image::{Channels, ImageInput, Layout};
 pub use isolation::Isolation;
 pub use log::{Log, LogMode};
@@ -42,7 +44,8 @@ pub struct Description {
     pub versions: VersionPolicy,
     /// The model's file, in its folder or in that of a version; `model.onnx` when absent.
     pub file: Option<String>,
-    /// What the model does; informative.
+    /// What the model does: `text-generation` and `embedding` decide how it is asked, others are
+    /// informative. Without it the files beside the graph tell.
     pub task: Option<String>,
     /// Names of the classes, in the order of the output.
     #[serde(default)]
@@ -71,6 +74,9 @@ pub struct Description {
     /// How its requests wait and become batches.
     #[serde(default)]
     pub batching: Batching,
+    /// How it generates text, if that is what it does.
+    #[serde(default)]
+    pub generation: Generation,
     /// Whether a worker is a process or a thread of the server, instead of `models.isolation`.
     pub isolation: Option<Isolation>,
     /// Whether the first dimension counts rows that have nothing to do with each other, where the
@@ -172,7 +178,12 @@ impl Description {
         if self.share.is_some_and(|share| !(1..=1000).contains(&share)) {
             return Some("share must be 1 to 1000".to_owned());
         }
-        if let Some(problem) = self.batching.problem().or_else(|| self.log.problem()) {
+        let sections = [
+            self.batching.problem(),
+            self.generation.problem(),
+            self.log.problem(),
+        ];
+        if let Some(problem) = sections.into_iter().flatten().next() {
             return Some(problem);
         }
         if self.spares.is_some_and(|spares| spares > 16) {

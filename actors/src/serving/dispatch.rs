@@ -19,6 +19,7 @@ use impetus_supervision::{ActorRef, Fence};
 use tokio::sync::{Notify, Semaphore};
 use tracing::{debug, warn};
 
+use super::generation::Streams;
 use super::job::Job;
 use super::ledger::LinkId;
 use super::loss::{Blame, Loss};
@@ -126,7 +127,10 @@ impl Link {
     /// Takes batches from the queue and writes them, as long as the worker has room.
     pub(super) async fn write(self, sender: Sender) {
         let mut guard = EndGuard::new(&self);
-        let ended = self.write_until_it_ends(&sender).await;
+        let ended = match &self.model.streams {
+            Some(streams) => self.write_sequences_in_turn(streams, &sender).await,
+            None => self.write_until_it_ends(&sender).await,
+        };
         self.model.places[self.id.worker].end_turn(self.id.generation);
         guard.reason = ended.err().map(|end| end.to_string());
     }
@@ -167,6 +171,22 @@ impl Link {
                 Err(lost) => return Err(lost),
             }
         }
+    }
+
+    async fn write_sequences_in_turn(
+        &self,
+        streams: &Streams,
+        sender: &Sender,
+    ) -> Result<(), LinkError> {
+        match self.wait_for_its_turn().await {
+            true => self.write_sequences(streams, sender).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until the link is to take no more.
+    pub(super) async fn stopped(&self) {
+        self.stop.wait().await;
     }
 
     /// Waits until one worker fewer than should is serving; returns false if that is not to come.
@@ -256,6 +276,12 @@ impl Link {
                 }
             }
             Received::RunFailed { id, error } => self.fail(id, &error),
+            Received::Step(step) => {
+                if let Some(streams) = &self.model.streams {
+                    self.take_step(streams, step)?;
+                }
+            }
+            Received::GenerationFailed(failed) => self.model.stream_failed(self.id, failed),
             Received::Beat { self_checks, .. } => {
                 self.model.places[self.id.worker].write(self.id.generation, |place| {
                     place.self_checks = self_checks;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use impetus_engine::{EngineError, Fault as EngineFault};
 use thiserror::Error;
 
-use super::ModelState;
 use super::quarantine::{Fingerprint, Quarantined};
+use super::{ModelKind, ModelState};
 
 /// Whose doing an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +119,27 @@ pub enum ServeError {
         /// For how much longer it is refused.
         expires_in: Duration,
     },
+    /// The model is there for something else.
+    #[error("model {model:?} {kind}; it is asked by {}", .kind.asked_by())]
+    OtherKind {
+        /// Name of the model.
+        model: String,
+        /// What it is for.
+        kind: ModelKind,
+    },
+    /// A prompt has no tokens, or more than there is room for with at least one of the answer.
+    #[error(
+        "the prompt has {tokens} tokens, and model {model:?} has room for {room}, of which the answer \
+         needs at least one"
+    )]
+    PromptTooLong {
+        /// Name of the model.
+        model: String,
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Tokens that prompt and answer may have together.
+        room: usize,
+    },
     /// The model was taken out of service while the request waited.
     #[error("model {model:?} was unloaded while the request waited")]
     Unloaded {
@@ -137,9 +158,11 @@ impl ServeError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::Quarantined { .. } => {
-                Fault::Client
-            }
+            Self::UnknownModel { .. }
+            | Self::UnknownVersion { .. }
+            | Self::OtherKind { .. }
+            | Self::PromptTooLong { .. }
+            | Self::Quarantined { .. } => Fault::Client,
             Self::NoModel { .. }
             | Self::NotReady { .. }
             | Self::QueueFull { .. }
@@ -158,9 +181,11 @@ impl ServeError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::UnknownModel { .. } | Self::UnknownVersion { .. } | Self::Quarantined { .. } => {
-                false
-            }
+            Self::UnknownModel { .. }
+            | Self::UnknownVersion { .. }
+            | Self::OtherKind { .. }
+            | Self::PromptTooLong { .. }
+            | Self::Quarantined { .. } => false,
             Self::Engine(error) => error.is_retryable(),
             _ => true,
         }

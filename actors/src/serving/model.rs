@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use impetus_engine::generate::GenerationInfo;
 use impetus_engine::{Loaded, Tensor};
 use impetus_supervision::Healing;
+use impetus_text::TextModel;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::batching::BatchPolicy;
 use super::description::Description;
+use super::generation::Streams;
 use super::ledger::{Ledger, LinkId};
 use super::occupancy::Occupancy;
 use super::quarantine::{Quarantine, Suspect};
@@ -31,6 +34,8 @@ mod admission;
 mod announcement;
 mod answers;
 mod figures;
+mod generation;
+mod kind;
 mod limits;
 mod measures;
 mod place;
@@ -41,6 +46,7 @@ mod tests;
 
 pub(super) use answers::{Recovered, micros};
 use figures::Figures;
+pub use kind::ModelKind;
 pub use limits::ServingLimits;
 pub use measures::InferenceTimesSnapshot;
 use measures::Measures;
@@ -58,9 +64,11 @@ pub struct ModelSpec {
     pub versioned: bool,
     /// Which load of this version of its name it is, from 1; a file that has changed is loaded anew.
     pub load: u32,
+    /// What it is for.
+    pub kind: ModelKind,
     /// Its file.
     pub path: PathBuf,
-    /// Size of the file in bytes.
+    /// Size of the file in bytes, with those of its weights that lie beside it.
     pub bytes: u64,
     /// What `model.toml` says.
     pub description: Description,
@@ -79,6 +87,11 @@ pub struct ServedModel {
     pub(super) account: Account,
     pub(super) queue: Queue,
     pub(super) ledger: Ledger,
+    /// Queue and ledger of a model that generates text, which uses neither of the above.
+    pub(super) streams: Option<Streams>,
+    /// What its folder says about text.
+    text: ArcSwapOption<TextModel>,
+    generation_info: ArcSwapOption<GenerationInfo>,
     pub(super) places: Vec<Place>,
     /// As many permits as workers serve: a spare takes over by getting one.
     pub(super) active: Arc<Semaphore>,
@@ -178,7 +191,7 @@ impl ServedModel {
             fingerprint,
             problem,
         } = wanted;
-        let limits = limits.of(&spec.description);
+        let limits = limits.of(spec.kind, &spec.description);
         let policy = BatchPolicy::of(&spec.description, &limits);
         let places = (0..limits.workers + limits.spares)
             .map(|index| Place::new(format!("worker:{}/{index}", spec.label())))
@@ -189,6 +202,15 @@ impl ServedModel {
             policy,
             measures: Measures::default(),
             ledger: Ledger::default(),
+            streams: (spec.kind == ModelKind::Generation).then(|| {
+                Streams::new(
+                    limits.queue,
+                    limits.generation.slots,
+                    figures.generation.clone(),
+                )
+            }),
+            text: ArcSwapOption::empty(),
+            generation_info: ArcSwapOption::empty(),
             places,
             signature: ArcSwapOption::empty(),
             life: Mutex::new(Life {
@@ -250,13 +272,19 @@ impl ServedModel {
     /// Returns how many requests wait for a worker.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.queue.depth()
+        match &self.streams {
+            Some(streams) => streams.waiting(),
+            None => self.queue.depth(),
+        }
     }
 
     /// Returns how many requests are with workers.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.ledger.depth()
+        match &self.streams {
+            Some(streams) => streams.out(),
+            None => self.ledger.depth(),
+        }
     }
 
     /// Returns how many requests may wait.
@@ -324,7 +352,7 @@ impl ServedModel {
                     worker: index,
                     generation: place_now.generation,
                 };
-                place_now.status(place.actor(), self.ledger.batches_on(link))
+                place_now.status(place.actor(), self.out_on(link))
             })
             .collect();
         let (required, last_load) = {
@@ -375,6 +403,11 @@ impl ServedModel {
         for job in self.queue.close() {
             self.refuse(job, self.unloaded());
         }
+        if let Some(streams) = &self.streams {
+            for sequence in streams.close() {
+                streams.fail(sequence, self.unloaded());
+            }
+        }
     }
 
     /// Reports that a worker has loaded the model, `took` after its start; a worker that was
@@ -387,6 +420,8 @@ impl ServedModel {
         };
         let budget = self.limits.budget.learn(loaded, max_rows);
         self.run_budget.store(micros(budget), Ordering::Relaxed);
+        self.generation_info
+            .store(loaded.generation.clone().map(Arc::new));
         self.signature.store(Some(Arc::new(signature)));
         self.queue.follow(&self.batching());
         let mut life = self.life();

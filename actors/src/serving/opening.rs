@@ -7,11 +7,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use impetus_engine::generate::GenerationSpec;
 use impetus_engine::link::{self, Limits, LinkError, Received, Receiver, Sender};
 use impetus_engine::protocol::ToWorker;
 use impetus_engine::{Arena, EngineError, LoadSpec, Loaded, RuntimeInfo};
 use thiserror::Error;
 
+use super::ModelKind;
+use super::generation::text;
 use super::host::{HostError, HostedWorker, WorkerHost};
 use super::memory::{Claim, Measured, NoRoom, WorkerMemory};
 use super::model::ServedModel;
@@ -77,6 +80,8 @@ pub(crate) enum OpenError {
     NoRoom(#[from] NoRoom),
     #[error("{0}")]
     Mismatch(String),
+    #[error("{0}")]
+    Text(String),
     #[error("no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
 }
@@ -179,7 +184,7 @@ impl Opening<'_> {
             return Err(("load the model", OpenError::Mismatch(mismatch)));
         }
         let memory = self
-            .limit_memory(worker, claim)
+            .limit_memory(worker, claim, &loaded)
             .map_err(|error| ("load the model", error.into()))?;
         Ok((sender, receiver, loaded, memory))
     }
@@ -203,6 +208,7 @@ impl Opening<'_> {
 
     async fn read_model(&self, sender: &Sender, receiver: &mut Receiver) -> Result<(), OpenError> {
         let (spec, settings) = (self.model.spec(), &self.shop.settings);
+        let generation = self.prepare_generation(sender).await?;
         let samples = spec.description.warm_up.iter().enumerate();
         sender
             .send(&ToWorker::Load(LoadSpec {
@@ -214,6 +220,7 @@ impl Opening<'_> {
                 samples: samples.map(|(i, sample)| sample.sample(i)).collect(),
                 runtime: settings.runtime.clone(),
                 self_check_every: settings.self_check_every,
+                generation,
             }))
             .await?;
         loop {
@@ -224,6 +231,20 @@ impl Opening<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// Reads what the model's folder says about text, and tells the worker of a model that generates
+    /// any the bytes of its tokens; returns what else it must know.
+    async fn prepare_generation(
+        &self,
+        sender: &Sender,
+    ) -> Result<Option<GenerationSpec>, OpenError> {
+        let text = text::read(self.model).await.map_err(OpenError::Text)?;
+        let Some(text) = text.filter(|_| self.model.kind() == ModelKind::Generation) else {
+            return Ok(None);
+        };
+        sender.send_vocabulary(&text::vocabulary(&text)).await?;
+        Ok(Some(text::spec(&text, self.model.limits().generation)))
     }
 
     /// Claims what the worker may allocate before it has been measured; `None` where a worker has no
@@ -249,6 +270,7 @@ impl Opening<'_> {
         &self,
         worker: &HostedWorker,
         claim: Option<&Claim>,
+        loaded: &Loaded,
     ) -> Result<Option<WorkerMemory>, NoRoom> {
         let (Some(claim), Some(resident), Some(data)) =
             (claim, worker.resident_bytes(), worker.data_bytes())
@@ -257,10 +279,15 @@ impl Opening<'_> {
         };
         self.model.note_base(resident);
         let link = &self.shop.settings.link;
+        // Not resident before it is used, and then for good.
+        let cache = loaded
+            .generation
+            .as_ref()
+            .map_or(0, |info| info.cache_bytes);
         let measured = Measured {
             resident,
             data,
-            shared: 2 * (link.slots * link.slot_bytes) as u64,
+            shared: 2 * (link.slots * link.slot_bytes) as u64 + cache,
             headroom: self.model.spec().description.memory.headroom,
         };
         let memory = claim.settle(measured, self.planned())?;

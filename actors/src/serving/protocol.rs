@@ -13,6 +13,12 @@ pub enum Protocol {
     V2Grpc,
     /// KServe's first protocol.
     V1Rest,
+    /// OpenAI's chat completions.
+    Chat,
+    /// OpenAI's completions.
+    Completions,
+    /// OpenAI's embeddings.
+    Embeddings,
 }
 
 /// How urgent a request is. What is urgent is taken first, and in the order in which it came.
@@ -30,7 +36,15 @@ pub enum Priority {
 
 impl Protocol {
     /// Every protocol, in its order.
-    pub const ALL: [Self; 4] = [Self::Predict, Self::V2Rest, Self::V2Grpc, Self::V1Rest];
+    pub const ALL: [Self; 7] = [
+        Self::Predict,
+        Self::V2Rest,
+        Self::V2Grpc,
+        Self::V1Rest,
+        Self::Chat,
+        Self::Completions,
+        Self::Embeddings,
+    ];
 
     /// Returns the protocol as metrics name it.
     #[must_use]
@@ -40,6 +54,9 @@ impl Protocol {
             Self::V2Rest => "v2_rest",
             Self::V2Grpc => "v2_grpc",
             Self::V1Rest => "v1_rest",
+            Self::Chat => "chat_completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Catalog, Inference, Request, ServeError, ServedModel};
+use super::{Catalog, GenerateRequest, Inference, Request, ServeError, ServedModel, TokenStream};
 
 /// How often a request is led on to a successor before it is refused: each time it has met a
 /// version in the very moment of its end.
@@ -33,6 +33,32 @@ impl Route {
     #[must_use]
     pub fn model(&self) -> &Arc<ServedModel> {
         &self.model
+    }
+
+    /// Has a sequence generated; returns as soon as it has been taken in. One that comes to a version
+    /// which takes nothing new any more goes on to the one that does, unless it has named its version.
+    ///
+    /// # Errors
+    /// See [`ServeError`]; what becomes of the sequence later, the stream says.
+    pub fn generate(&mut self, request: GenerateRequest) -> Result<TokenStream, ServeError> {
+        let mut request = request;
+        for _ in 0..LED_ON {
+            let (error, again) = match self.model.generate(request) {
+                Ok(stream) => return Ok(stream),
+                Err(bounced) => *bounced,
+            };
+            let Some(again) = again.filter(|_| !self.pinned) else {
+                return Err(error);
+            };
+            let Some(successor) = self.catalog.chosen(&self.model.spec().name) else {
+                return Err(error);
+            };
+            self.model = successor;
+            request = again;
+        }
+        Err(ServeError::Unloaded {
+            model: self.model.spec().name.clone(),
+        })
     }
 
     /// Has the request answered. One that comes to a version which takes nothing new any more goes

@@ -101,6 +101,7 @@ mod tests {
             load_micros: 1,
             warm_up_micros: 1,
             warm_up_skipped: None,
+            generation: None,
             sample_runs: Vec::new(),
             max_batch_free: true,
             runtime: RuntimeInfo {

@@ -7,6 +7,7 @@ use impetus_engine::{DType, Dim, Loaded, RuntimeInfo, TensorSpec};
 use impetus_supervision::{Clock, Healing, SystemClock};
 use tokio::sync::oneshot;
 
+use super::GenerationLimits;
 use super::budget::BudgetRule;
 use super::description::Isolation;
 use super::quarantine::{Quarantine, QuarantineSettings};
@@ -51,6 +52,11 @@ pub(crate) fn limits() -> ServingLimits {
         in_flight: 2,
         retries: 2,
         accident_retries: 4,
+        generation: GenerationLimits {
+            slots: 4,
+            max_len: 64,
+            prefill_chunk: 16,
+        },
         budget: BudgetRule {
             fixed: None,
             floor: Duration::from_secs(1),
@@ -105,6 +111,7 @@ pub(crate) fn loaded() -> Loaded {
         load_micros: 1,
         warm_up_micros: 1,
         warm_up_skipped: None,
+        generation: None,
         sample_runs: Vec::new(),
         max_batch_free: true,
         runtime: RuntimeInfo {

@@ -273,7 +273,7 @@ impl ModelWorker {
 
     /// Tells whether a run that was found overdue goes on, and has not been answered meanwhile.
     fn is_still_running(&self, overrun: &Overrun) -> bool {
-        let running = self.model.ledger.running(self.link_id());
+        let running = self.model.running_on(self.link_id());
         overrun.generation == self.generation && running.is_some_and(|run| run.id == overrun.run)
     }
 
@@ -291,7 +291,7 @@ impl ModelWorker {
 
     /// Judges an idle worker by its silence.
     fn silence(&self) -> Option<Loss> {
-        if self.model.ledger.batches_on(self.link_id()) > 0 {
+        if self.model.out_on(self.link_id()) > 0 {
             return None;
         }
         let silent = self.model.places[self.index].read().silent_for()?;

@@ -40,6 +40,9 @@ pub fn describe(name: &str, folder: &Path) -> Result<Description, String> {
     } else {
         Description::default()
     };
+    if description.file.is_none() {
+        description.file = genai_file(folder)?;
+    }
     description
         .resolve(folder)
         .map_err(|problem| format!("{}: {problem}", folder.display()))?;
@@ -64,6 +67,18 @@ fn read(file: &Path) -> Result<Option<String>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{} cannot be read: {error}", file.display())),
     }
+}
+
+/// Returns the graph's file as onnxruntime-genai's configuration names it, if there is one.
+fn genai_file(folder: &Path) -> Result<Option<String>, String> {
+    let path = folder.join("genai_config.json");
+    let Some(text) = read(&path)? else {
+        return Ok(None);
+    };
+    let config: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| format!("{} is not understood: {error}", path.display()))?;
+    let file = config.pointer("/model/decoder/filename");
+    Ok(file.and_then(|file| file.as_str()).map(str::to_owned))
 }
 
 fn from_toml(name: &str, text: &str) -> Result<Description, String> {

@@ -16,11 +16,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::serving::ModelSpec;
 use crate::serving::description::Description;
+use crate::serving::{ModelKind, ModelSpec};
 
 pub use fingerprint::Fingerprint;
 
+/// The folder into which exporters of language models put the graph.
+const EXPORTED: &str = "onnx";
 /// The version of a model whose folder names none and whose description neither.
 const ONLY_VERSION: &str = "1";
 
@@ -127,6 +129,13 @@ fn find_versions(folder: &Path, file_name: &str) -> Vec<FoundVersion> {
             file: plain,
         }];
     }
+    let exported = folder.join(EXPORTED).join(file_name);
+    if exported.is_file() {
+        return vec![FoundVersion {
+            number: None,
+            file: exported,
+        }];
+    }
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut versions: Vec<FoundVersion> = entries
         .filter_map(|entry| {
@@ -186,11 +195,12 @@ impl Found {
         let file = &version.file;
         Wanted {
             spec: ModelSpec {
+                kind: ModelKind::of(self.description.task.as_deref(), file),
                 name: self.name.clone(),
                 version: self.name_of(version),
                 versioned: version.number.is_some(),
                 load: 1,
-                bytes: fs::metadata(file).map_or(0, |meta| meta.len()),
+                bytes: bytes_of(file),
                 path: fs::canonicalize(file).unwrap_or_else(|_| file.clone()),
                 description: self.description.clone(),
             },
@@ -219,6 +229,22 @@ impl Found {
     }
 }
 
+/// Returns the size of a model's file with the weights that lie beside it: `model.onnx.data` and the
+/// like.
+fn bytes_of(file: &Path) -> u64 {
+    let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name().and_then(|n| n.to_str()))
+    else {
+        return size(file);
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let own = entries.filter(|entry| {
+        let entry = entry.file_name();
+        entry.to_str().is_some_and(|entry| entry.starts_with(name))
+    });
+    own.map(|entry| size(&entry.path())).sum()
+}
+
 impl Wanted {
     /// Returns a model that was asked for by name and does not lie there.
     #[must_use]
@@ -236,6 +262,7 @@ impl Wanted {
                 version: ONLY_VERSION.to_owned(),
                 versioned: false,
                 load: 1,
+                kind: ModelKind::default(),
                 path: folder.join(file),
                 bytes: 0,
                 description,

@@ -71,6 +71,22 @@ pub(in crate::http) fn with_versions(document: &mut OpenApi) {
     }
 }
 
+/// Puts everything under a prefix too, each under an id of its own.
+pub(in crate::http) fn also_under(prefix: &str, document: &mut OpenApi) {
+    let paths = &mut document.paths.paths;
+    let all: Vec<_> = paths
+        .iter()
+        .map(|(path, item)| (path.clone(), item.clone()))
+        .collect();
+    for (path, mut item) in all {
+        for operation in operations_mut(&mut item) {
+            let id = operation.operation_id.take().unwrap_or_default();
+            operation.operation_id = Some(format!("{}_{id}", prefix.trim_start_matches('/')));
+        }
+        paths.insert(format!("{prefix}{path}"), item);
+    }
+}
+
 /// Says of every path there is so far that the health port answers it too.
 pub(super) fn also_on_the_health_port(document: &mut OpenApi, port: Option<u16>) {
     let Some(port) = port else {

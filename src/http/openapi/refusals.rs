@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
@@ -36,27 +36,40 @@ pub(in crate::http) use refusals;
 
 /// Returns the responses, one for each status, with every code that it comes with.
 pub(in crate::http) fn responses(rows: &[Row]) -> BTreeMap<String, RefOr<Response>> {
+    let example = |_, code: &str, why: &str| json!({"error": why, "code": code});
+    responses_in(rows, &Body::name(), example)
+}
+
+/// Returns the responses in the form of a schema, of which `example` makes one of a status, a code and a reason.
+pub(in crate::http) fn responses_in(
+    rows: &[Row],
+    schema: &str,
+    example: impl Fn(u16, &str, &str) -> Value,
+) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<u16, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         by_status.entry(row.0).or_default().push(row);
     }
     by_status
         .into_iter()
-        .map(|(status, rows)| (status.to_string(), RefOr::T(response(status, &rows))))
+        .map(|(status, rows)| {
+            let example = rows
+                .first()
+                .map(|(_, codes, why)| example(status, codes[0], why));
+            let response = response(status, &rows, schema, example);
+            (status.to_string(), RefOr::T(response))
+        })
         .collect()
 }
 
-fn response(status: u16, rows: &[&Row]) -> Response {
+fn response(status: u16, rows: &[&Row], schema: &str, example: Option<Value>) -> Response {
     let reasons = rows.iter().map(|(_, codes, why)| {
         let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
         format!("{}: {why}", codes.join(", "))
     });
     let reasons: Vec<String> = reasons.collect();
-    let error = Ref::from_schema_name(Body::name());
+    let error = Ref::from_schema_name(schema);
     let content = ContentBuilder::new().schema(Some(error));
-    let example = rows
-        .first()
-        .map(|(_, codes, why)| json!({"error": why, "code": codes[0]}));
     let mut response = ResponseBuilder::new()
         .description(reasons.join("  \n"))
         .content("application/json", content.example(example).build())

@@ -8,6 +8,7 @@ use super::finish::operations;
 pub(in crate::http) const PREDICT: &str = "predict";
 pub(in crate::http) const V2: &str = "Open Inference Protocol v2";
 pub(in crate::http) const V1: &str = "KServe V1";
+pub(in crate::http) const OPENAI: &str = "OpenAI";
 pub(in crate::http) const MODELS: &str = "models";
 pub(in crate::http) const LOG: &str = "prediction log";
 pub(in crate::http) const HEALTH: &str = "health";
@@ -18,8 +19,12 @@ pub(in crate::http) const FAULTS: &str = "faults";
 pub(in crate::http) const DOCUMENT: &str = "this document";
 
 /// Every heading in the order in which a reader meets it, with what stands under it.
-const ALL: [(&str, &str); 11] = [
+const ALL: [(&str, &str); 12] = [
     (PREDICT, "Numbers or a picture in, a class out"),
+    (
+        OPENAI,
+        "Text in, text out, token by token, as OpenAI's clients speak it",
+    ),
     (
         V2,
         "Tensors in, tensors out, as Triton Inference Server and KServe speak it",

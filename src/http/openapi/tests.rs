@@ -110,7 +110,7 @@ fn what_a_process_does_not_serve_is_not_in_its_document() {
         ..ALL
     });
     let of_models = |path: &str| {
-        ["/v1/", "/v2", "/api/models/", "/predict"]
+        ["/v1/", "/openai/v1/", "/v2", "/api/models/", "/predict"]
             .iter()
             .any(|start| path.starts_with(start))
     };

@@ -8,31 +8,34 @@ use utoipa::ToSchema;
 /// The models there are, for OpenAI's clients in `data` and for KServe's in `models`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = V1Models)]
-pub(super) struct Models {
-    pub(super) data: Vec<Model>,
-    pub(super) models: Vec<String>,
+pub(in crate::http) struct Models {
+    pub(in crate::http) data: Vec<Model>,
+    pub(in crate::http) models: Vec<String>,
     #[schema(example = "list")]
-    pub(super) object: &'static str,
+    pub(in crate::http) object: &'static str,
 }
 
 /// A model as OpenAI's clients know it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = V1Model)]
-pub(super) struct Model {
+pub(in crate::http) struct Model {
     /// When this server began, in seconds since 1970.
-    pub(super) created: u64,
+    pub(in crate::http) created: u64,
     #[schema(example = "surface")]
-    pub(super) id: String,
+    pub(in crate::http) id: String,
+    /// Most tokens of a prompt and its answer together, of a model that generates text and has been loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) max_model_len: Option<usize>,
     /// With one model alone: its name again, as KServe's clients know it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) name: Option<String>,
+    pub(in crate::http) name: Option<String>,
     #[schema(example = "model")]
-    pub(super) object: &'static str,
+    pub(in crate::http) object: &'static str,
     #[schema(example = "impetus")]
-    pub(super) owned_by: &'static str,
+    pub(in crate::http) owned_by: &'static str,
     /// With one model alone: that it takes requests.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ready: Option<bool>,
+    pub(in crate::http) ready: Option<bool>,
 }
 
 /// Whether the server lives.

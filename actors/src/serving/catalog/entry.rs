@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::rejection::Rejection;
-use super::super::{AnswerTimes, ModelStatus, Protocol, ServedModel, Standing};
+use super::super::{AnswerTimes, GenerationSnapshot, ModelStatus, Protocol, ServedModel, Standing};
 
 /// The versions of a model that stand, at least one.
 #[derive(Debug, Clone)]
@@ -37,6 +37,14 @@ impl ModelEntry {
     #[must_use]
     pub fn versions(&self) -> &[Arc<ServedModel>] {
         &self.versions
+    }
+
+    /// Returns the figures of generated text, of a model that generates any: what waits and runs of all
+    /// versions, and what has been counted under the name.
+    #[must_use]
+    pub fn generation(&self) -> Option<GenerationSnapshot> {
+        let figures = self.versions.iter().filter_map(|model| model.generation());
+        figures.reduce(GenerationSnapshot::and)
     }
 
     /// Returns the version that a request gets which names none: the newest that is usable, and

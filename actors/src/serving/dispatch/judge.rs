@@ -104,7 +104,7 @@ impl Link {
             for id in self.model.ledger.newly_unwanted(self.id, now) {
                 sender.interrupt(id);
             }
-            let running = self.model.ledger.running(self.id);
+            let running = self.model.running_on(self.id);
             let run = running.map(|Running { id, sent }| Run {
                 id,
                 began: sent.max(self.turned.get()),

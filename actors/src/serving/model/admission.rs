@@ -89,6 +89,12 @@ impl ServedModel {
         if !self.is_offered() {
             return Err(self.hand_back(request));
         }
+        if self.streams.is_some() {
+            return Err(Bounced::for_good(ServeError::OtherKind {
+                model: self.spec.name.clone(),
+                kind: self.spec.kind,
+            }));
+        }
         let rows = self.check(&request).map_err(Bounced::for_good)?;
         let pass = self.occupancy.enter();
         let terms = self.policy.terms(&request, Instant::now());

@@ -38,6 +38,9 @@ impl ServedModel {
     /// blame: its members run again alone, and the one that was alone already is refused for good
     /// if there is evidence. The batches behind it never began; they go back as they were.
     pub(in crate::serving) fn recover(&self, link: LinkId, loss: &Loss, blame: Blame) -> Recovered {
+        if let Some(streams) = &self.streams {
+            return self.recover_streams(streams, link, loss, blame);
+        }
         let LinkId { worker, generation } = link;
         let mut recovered = Recovered::default();
         let mut again = Vec::new();
@@ -143,10 +146,7 @@ impl ServedModel {
                 return self.failed(batch, &error);
             }
         };
-        self.figures
-            .predictions
-            .fetch_add(size as u64, Ordering::Relaxed);
-        self.commons.outcomes.succeeded(size as u64);
+        self.answered_well(size as u64);
         let now = Instant::now();
         let times = RunTimes::of(&batch, run_micros, now);
         if let Some(times) = times {
@@ -207,6 +207,12 @@ impl ServedModel {
 
     pub(super) fn refuse(&self, job: Job, error: ServeError) {
         let _ = job.reply.send(Err(error));
+    }
+
+    /// Counts requests that have been answered as they should.
+    pub(super) fn answered_well(&self, count: u64) {
+        self.figures.predictions.fetch_add(count, Ordering::Relaxed);
+        self.commons.outcomes.succeeded(count);
     }
 
     pub(super) fn count_failures(&self, failures: u64) {

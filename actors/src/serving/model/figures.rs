@@ -3,9 +3,11 @@
 //! All of it is atomics: the path of a request writes here, and whoever scrapes reads, and neither
 //! waits for the other. The figures are gone with the model; one that comes back begins at zero.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::super::generation;
 use super::super::loss::Loss;
 use super::super::rejection::{Rejection, Rejections};
 use super::super::restart::RestartReason;
@@ -22,6 +24,8 @@ pub(super) struct Figures {
     recycled: AtomicU64,
     restarts: [AtomicU64; RestartReason::ALL.len()],
     answers: [AnswerTimes; Protocol::ALL.len()],
+    /// What is counted of text.
+    pub(super) generation: Arc<generation::Figures>,
     born: Instant,
     /// When a worker last finished something, in microseconds after `born`; 0 before the first did.
     progressed: AtomicU64,
@@ -39,6 +43,7 @@ impl Figures {
             recycled: AtomicU64::new(0),
             restarts: Default::default(),
             answers: Default::default(),
+            generation: Arc::default(),
             born: Instant::now(),
             progressed: AtomicU64::new(0),
         }

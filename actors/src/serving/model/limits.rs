@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::super::batching::BatchDefaults;
 use super::super::budget::BudgetRule;
 use super::super::description::{Description, Isolation};
+use super::super::generation::GenerationLimits;
+use super::ModelKind;
 
 /// The bounds of the serving path.
 #[derive(Debug, Clone)]
@@ -30,6 +32,8 @@ pub struct ServingLimits {
     pub retries: u32,
     /// Workers that it may lose otherwise, killed by somebody else, before it is answered so.
     pub accident_retries: u32,
+    /// How text is generated.
+    pub generation: GenerationLimits,
     /// How long one run may take.
     pub budget: BudgetRule,
     /// The least time a model gets for recovery before it counts as not loaded, however fast its
@@ -42,7 +46,13 @@ pub struct ServingLimits {
 impl ServingLimits {
     /// Returns the bounds of one model: these, but for what its description says otherwise.
     #[must_use]
-    pub fn of(mut self, description: &Description) -> Self {
+    pub fn of(mut self, kind: ModelKind, description: &Description) -> Self {
+        if kind == ModelKind::Generation {
+            // Sequences share each step of one worker, and all cores work on it.
+            self.threads *= self.workers;
+            self.workers = 1;
+        }
+        self.generation = self.generation.of(&description.generation);
         self.workers = description.workers.unwrap_or(self.workers).max(1);
         self.threads = description.threads.unwrap_or(self.threads);
         self.spares = description.spares.unwrap_or(self.spares);

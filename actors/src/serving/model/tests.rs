@@ -23,6 +23,7 @@ fn model(limits: ServingLimits) -> Arc<ServedModel> {
 fn described(limits: ServingLimits, description: Description) -> Arc<ServedModel> {
     let wanted = Wanted {
         spec: ModelSpec {
+            kind: ModelKind::default(),
             name: "m".to_owned(),
             version: "1".to_owned(),
             versioned: false,

@@ -11,7 +11,7 @@ use crate::serving::batching::{BatchPolicy, Terms};
 use crate::serving::description::Description;
 use crate::serving::occupancy::{Occupancy, Pass};
 use crate::serving::testing::limits;
-use crate::serving::{Inference, Priority, Protocol, Request, ServeError};
+use crate::serving::{Inference, ModelKind, Priority, Protocol, Request, ServeError};
 
 mod choosing;
 mod properties;
@@ -49,7 +49,7 @@ fn pass() -> Pass {
 
 fn policy(text: &str) -> BatchPolicy {
     let description: Description = toml::from_str(text).unwrap();
-    BatchPolicy::of(&description, &limits().of(&description))
+    BatchPolicy::of(&description, &limits().of(ModelKind::Tensors, &description))
 }
 
 fn queue(text: &str) -> Queue {

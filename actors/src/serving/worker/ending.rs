@@ -157,7 +157,7 @@ impl ModelWorker {
         let has_ended = || self.link.as_ref().is_some_and(Link::has_ended);
         // Looked at and not signalled: a batch leaves the ledger in several ways, on the path of every
         // answer, and this happens once in a worker's life and has a deadline.
-        while self.model.ledger.batches_on(id) > 0 && !has_ended() && Instant::now() < deadline {
+        while self.model.out_on(id) > 0 && !has_ended() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.take_down(None);
@@ -185,7 +185,7 @@ impl ModelWorker {
     /// Names the batch that a loss may be held against as long as it is known.
     fn settle_blame(&self, blame: Blame) -> Blame {
         match blame {
-            Blame::Running => match self.model.ledger.running(self.link_id()) {
+            Blame::Running => match self.model.running_on(self.link_id()) {
                 Some(run) => Blame::Only(run.id),
                 None => Blame::Nobody,
             },
@@ -235,7 +235,7 @@ impl ModelWorker {
             generation: self.generation,
             pid: worker.pid(),
             run_budget_ms: self.model.run_budget().as_secs_f64() * 1e3,
-            batches: self.model.ledger.describe(self.link_id()),
+            batches: self.model.describe_on(self.link_id()),
             memory_limits: self.memory,
             ..Scene::of(self.model.spec(), loss, self.shop.clock.wall())
         }

@@ -149,8 +149,8 @@ async fn csv_says_what_was_sent() {
     assert_eq!(names, Record::COLUMNS.join(","));
     let expected = concat!(
         ",0.0,2025-01-01T12:00:00Z,edge,\"=surface, \"\"fine\"\"\",1,0.1,true,scratch,0.75,",
-        r#""[{""bbox"":null,""class"":""dent"",""confidence"":0.5,""uncertain"":false},"#,
-        r#"{""bbox"":null,""class"":""scratch"",""confidence"":0.75,""uncertain"":false}]","#,
+        r#""[{""class"":""dent"",""confidence"":0.5,""bbox"":null,""uncertain"":false},"#,
+        r#"{""class"":""scratch"",""confidence"":0.75,""bbox"":null,""uncertain"":false}]","#,
         ",\"two\nlines\",2025-01-01T12:00:01.5Z\n",
     );
     assert!(rows.starts_with(expected), "{rows}");

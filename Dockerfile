@@ -22,6 +22,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY actors actors
 COPY benches benches
 COPY engine engine
+COPY text text
 COPY src src
 # What has been compiled outlives the build in a cache, and no layer has it. Cargo goes by the files'
 # times, and here they may be those of a commit, so that a change could look old: all of the project's
@@ -32,7 +33,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     --mount=type=secret,id=ca-bundle \
     if [ -f /run/secrets/ca-bundle ]; then export CARGO_HTTP_CAINFO=/run/secrets/ca-bundle; fi \
-    && find actors benches engine src -type f -exec touch {} + \
+    && find actors benches engine src text -type f -exec touch {} + \
     && cargo build --release --locked -p impetus --bin impetus \
     && mkdir /out \
     && objcopy --only-keep-debug --compress-debug-sections=zlib target/release/impetus /out/impetus.debug \

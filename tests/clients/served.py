@@ -107,6 +107,10 @@ class Server:
             raise AssertionError(f"the server did not end; {self.log()}") from None
         assert self._process.returncode == 0, f"exit code {self._process.returncode}; {self.log()}"
 
+    def until_ended(self) -> None:
+        """Waits until the server has ended, which somebody has told it to."""
+        self._process.wait(PATIENCE)
+
     def log(self) -> str:
         lines = (self.scratch / "log").read_text(errors="replace").splitlines()
         return "\n".join(["its log ends with:", *lines[-12:]])

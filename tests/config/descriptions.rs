@@ -30,7 +30,15 @@ fn keys(before: &str, section: &str) -> Vec<String> {
 
 /// Returns every key of a description.
 fn all_keys() -> BTreeSet<String> {
-    const SECTIONS: [&str; 6] = ["budgets", "restart", "memory", "image", "batching", "log"];
+    const SECTIONS: [&str; 7] = [
+        "budgets",
+        "restart",
+        "memory",
+        "image",
+        "batching",
+        "generation",
+        "log",
+    ];
     let mut all = BTreeSet::new();
     for key in keys("", "") {
         if SECTIONS.contains(&key.as_str()) {

@@ -28,6 +28,10 @@ pub const NOT_RUN: &[Exception] = &[
         why: "sends a million requests, and wants a quiet machine",
     },
     Exception {
+        begins: "python models/make_shapes.py",
+        why: "wants torch, which is gigabytes",
+    },
+    Exception {
         begins: "docker ",
         why: "wants Docker and a registry; the image has a check of its own",
     },

@@ -22,6 +22,8 @@ pub enum Condition {
     NoSink,
     /// A request has killed its workers and is refused.
     Quarantined,
+    /// There is a model to talk with.
+    ChatModel,
 }
 
 /// The three servers of a page or a block.
@@ -47,6 +49,7 @@ impl Condition {
             "no database" => Some(Self::NoDatabase),
             "no sink" => Some(Self::NoSink),
             "quarantined request" => Some(Self::Quarantined),
+            "chat model" => Some(Self::ChatModel),
             _ => None,
         }
     }
@@ -54,11 +57,12 @@ impl Condition {
     fn setup(self) -> Setup {
         let setup = match self {
             Self::NoDatabase => Setup::without_models(),
+            Self::ChatModel => Setup::without_models().with_chat_model(),
             _ => Setup::new(),
         };
         let setup = setup.set("environment", "\"production\"");
         match self {
-            Self::Healthy => setup,
+            Self::Healthy | Self::ChatModel => setup,
             Self::CorruptModel => {
                 let model = setup.path().join("models/surface/model.onnx");
                 fs::write(model, b"this is no model").unwrap();
@@ -105,6 +109,7 @@ impl Condition {
                     server.get_health("/api/health/live").status == 503
                 });
             }
+            Self::ChatModel => server.wait_ready(),
             Self::NoDatabase => server.wait_for("the database to be tried", || {
                 !server.get("/ready").text().contains("not been opened")
             }),

@@ -38,6 +38,7 @@ mod limits;
 mod liveness;
 mod metrics;
 mod models;
+mod openai;
 mod openapi;
 mod own_predictions;
 #[cfg(target_os = "linux")]

@@ -66,6 +66,12 @@ fn every_metric_that_is_described_is_exposed_by_one_of_the_roles_and_no_other() 
         ("logging", Some("\"http://127.0.0.1:1\"")),
     ] {
         let mut setup = Setup::new().set("role", &format!("{role:?}"));
+        if role == "both" {
+            setup = setup
+                .with_chat_model()
+                .set("models.required", "[\"surface\", \"tiny-chat\"]")
+                .set("metrics.vllm_aliases", "true");
+        }
         if let Some(url) = sink {
             setup = setup
                 .set("sink.kind", "\"impetus\"")

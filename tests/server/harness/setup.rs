@@ -42,6 +42,20 @@ impl Setup {
         Self::in_dir(dir)
     }
 
+    /// Adds the chat model, which answers in a few milliseconds a token.
+    pub fn with_chat_model(self) -> Self {
+        let target = self.dir.path().join("models/tiny-chat");
+        copy_folder(&repo().join("models/tiny-chat"), &target);
+        self
+    }
+
+    /// Replaces the graph of the chat model by the one that never comes back from one of its tokens.
+    pub fn with_endless_chat_model(self) -> Self {
+        let graph = repo().join("tests/models/endless_chat/model.onnx");
+        fs::copy(graph, self.dir.path().join("models/tiny-chat/model.onnx")).unwrap();
+        self
+    }
+
     /// Adds one of the models in `tests/models`, with more lines for its description.
     pub fn with_killer(self, name: &str, description: &str) -> Self {
         let target = self.dir.path().join("models").join(name);

@@ -29,7 +29,15 @@ fn one_document_says_what_models_there_are_to_both_families_of_clients() {
             &json!("model")
         )
     );
-    assert_refused(&server.get("/v1/models/nobody"), 404, "nobody");
+    // In the form of OpenAI's clients; KServe's look at the status alone.
+    let unknown = server.get("/v1/models/nobody");
+    assert_eq!(unknown.status, 404);
+    let error = &unknown.json()["error"];
+    assert_eq!(error["code"], "model_not_found");
+    assert!(
+        error["message"].as_str().unwrap().contains("nobody"),
+        "{error}"
+    );
     assert_refused(&post(&server, "/v1/models", &[], b"{}"), 405, "GET only");
     assert_refused(&server.get("/v1/models/surface:predict"), 405, "POST only");
     assert_eq!(server.get("/").json(), json!({"status": "alive"}));

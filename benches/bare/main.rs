@@ -4,7 +4,7 @@
 //! session of its HTTP worker on the spot, and answers. No queue, no health, no log, no other
 //! process; a crash of the model is a crash of the server. `load` is the least program that can
 //! answer anything: library, session, one run. `repeat` is what the model alone allows: sessions that
-//! run batch after batch, without HTTP. `log` is the obvious logging service, and `drain` the least
+//! run batch after batch, without HTTP; `generate` is the same for text. `log` is the obvious logging service, and `drain` the least
 //! that brings its rows to PostgreSQL.
 //!
 //! All open the session as Impetus's workers do, the JSON reader is the very file that the server
@@ -13,6 +13,7 @@
 mod answer;
 mod drain;
 mod error;
+mod generate;
 mod log;
 mod model;
 #[path = "../../src/http/predict/numbers.rs"]
@@ -44,6 +45,8 @@ enum Command {
     Serve(ServeArgs),
     /// Runs the model again and again; says rows a second for each size of batch, as JSON.
     Repeat(RepeatArgs),
+    /// Generates text as standard input asks; says how long it took, as JSON.
+    Generate(GenerateArgs),
     /// Loads the model, runs it once, says `ready` on standard output and ends.
     Load(ModelArgs),
     /// Serves `POST /log`.
@@ -108,12 +111,30 @@ struct RepeatArgs {
     model: ModelArgs,
 }
 
+#[derive(Debug, Args)]
+struct GenerateArgs {
+    /// Threads that compute.
+    #[arg(long)]
+    threads: usize,
+    /// Sequences that there is room for.
+    #[arg(long, default_value_t = 16)]
+    slots: usize,
+    /// Tokens of each that there is room for.
+    #[arg(long, default_value_t = 4096)]
+    max_len: usize,
+    /// Lets threads spin that have nothing to do.
+    #[arg(long)]
+    spin: bool,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
 #[derive(Debug, Clone, Args)]
 struct ModelArgs {
     /// The ONNX Runtime library.
     #[arg(long)]
     library: PathBuf,
-    /// Folder with `model.onnx` and `model.toml`.
+    /// Folder with `model.onnx` and `model.toml`, or `genai_config.json` for a model of language.
     #[arg(long)]
     model: PathBuf,
 }
@@ -122,6 +143,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Serve(args) => serve::serve(args),
         Command::Repeat(args) => repeat::repeat(&args),
+        Command::Generate(args) => generate::generate(&args),
         Command::Load(args) => load(&args),
         Command::Log(args) => log::serve(args.port, args.workers, &args.folder),
         Command::Drain(args) => drain::drain(&args.file, &args.url),

@@ -14,7 +14,8 @@ use impetus_actors::serving::budget::BudgetRule;
 use impetus_actors::serving::description::{Description, Isolation};
 use impetus_actors::serving::quarantine::{Quarantine, QuarantineSettings};
 use impetus_actors::serving::{
-    BatchDefaults, Catalog, Commons, FairShare, ModelEntry, ModelSpec, ServedModel, ServingLimits,
+    BatchDefaults, Catalog, Commons, FairShare, GenerationLimits, ModelEntry, ModelKind, ModelSpec,
+    ServedModel, ServingLimits,
 };
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
 use impetus_actors::sources::folder::{Fingerprint, Wanted};
@@ -76,6 +77,7 @@ pub(crate) fn with_one_model() -> anyhow::Result<AppState> {
 fn wanted() -> Wanted {
     Wanted {
         spec: ModelSpec {
+            kind: ModelKind::default(),
             name: "surface".to_owned(),
             version: "1".to_owned(),
             versioned: false,
@@ -100,6 +102,11 @@ fn limits() -> ServingLimits {
         in_flight: 1,
         retries: 1,
         accident_retries: 1,
+        generation: GenerationLimits {
+            slots: 4,
+            max_len: 64,
+            prefill_chunk: 16,
+        },
         budget: BudgetRule {
             fixed: None,
             floor: SOON,

@@ -13,7 +13,9 @@ mod report;
 mod rounds;
 mod server;
 mod stats;
+mod streams;
 mod suites;
+mod text;
 
 use std::path::{Path, PathBuf};
 
@@ -22,12 +24,13 @@ use clap::Parser;
 use machine::Machine;
 use report::{Report, say};
 use server::Places;
-use suites::Suite;
+use suites::{Asked, Suite};
+use text::SHAPES;
 
 #[derive(Debug, Parser)]
 #[command(about = "Measures what docs/benchmarks.md promises")]
 struct Cli {
-    /// The suites to run; when none is named, all but `log-large` and `log-drain`.
+    /// The suites to run; when none is named, all but `log-large`, `log-drain` and those of text.
     suites: Vec<Suite>,
     /// Predictions in the logs that `log-large` and `log-drain` make, instead of ten million and
     /// 200,000.
@@ -36,6 +39,13 @@ struct Cli {
     /// The server to measure (default: the one beside this program).
     #[arg(long)]
     impetus: Option<PathBuf>,
+    /// Where the models of language are that `models/make_shapes.py` has made (default:
+    /// `target/bench/shapes`).
+    #[arg(long)]
+    shapes: Option<PathBuf>,
+    /// The only one of them that `generate` measures.
+    #[arg(long, value_parser = SHAPES)]
+    shape: Option<String>,
     /// Where the JSON goes.
     #[arg(long, default_value_os_t = Path::new("target").join("bench"))]
     out: PathBuf,
@@ -43,16 +53,20 @@ struct Cli {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let places = Places::find(cli.impetus)?;
+    let places = Places::find(cli.impetus, cli.shapes)?;
     let suites = match cli.suites {
         none if none.is_empty() => Suite::usual().collect(),
         some => some,
+    };
+    let asked = Asked {
+        rows: cli.rows,
+        shape: cli.shape,
     };
     say(&format!("machine: {}", Machine::read()));
     let mut reports = Vec::new();
     for suite in suites {
         say(&format!("\n== {}", suite.title()));
-        let report = suite.run(&places, cli.rows)?;
+        let report = suite.run(&places, &asked)?;
         say(&report.to_string());
         report.save(&cli.out)?;
         reports.push(report);

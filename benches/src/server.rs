@@ -22,6 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Where everything lies that is measured.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
+    /// The repository.
+    pub(crate) root: PathBuf,
     /// The server.
     pub(crate) impetus: PathBuf,
     /// The server it is compared with.
@@ -34,6 +36,8 @@ pub(crate) struct Places {
     pub(crate) killers: PathBuf,
     /// The folder of models that are there for a benchmark.
     pub(crate) wide: PathBuf,
+    /// The folder of models of language with random weights.
+    pub(crate) shapes: PathBuf,
 }
 
 /// A server that runs; dropping it kills it.
@@ -70,8 +74,8 @@ pub(crate) struct Worker {
 
 impl Places {
     /// Finds everything in this repository; `impetus` may be another binary than the one beside
-    /// this program.
-    pub(crate) fn find(impetus: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// this program, and `shapes` another folder than the usual one.
+    pub(crate) fn find(impetus: Option<PathBuf>, shapes: Option<PathBuf>) -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let root = root.canonicalize().context("the repository has moved")?;
         let here = std::env::current_exe()?;
@@ -84,6 +88,8 @@ impl Places {
             models: root.join("models"),
             killers: root.join("tests").join("models"),
             wide: root.join("benches").join("models"),
+            shapes: shapes.unwrap_or_else(|| root.join("target").join("bench").join("shapes")),
+            root,
         };
         for path in [&places.impetus, &places.bare, &places.library] {
             ensure!(

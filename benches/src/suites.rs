@@ -1,6 +1,10 @@
 //! One suite for each promise.
 
 mod actor;
+mod generate;
+mod generate_cpu;
+mod generate_prefill;
+mod generate_prefix;
 mod hang;
 mod health;
 mod isolation;
@@ -19,6 +23,15 @@ use clap::ValueEnum;
 
 use crate::report::Report;
 use crate::server::Places;
+
+/// What a suite may be asked to do otherwise than usual.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// How many rows a log has that is made for it.
+    pub(crate) rows: Option<u64>,
+    /// The only shape of a model of language.
+    pub(crate) shape: Option<String>,
+}
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,6 +64,14 @@ pub(crate) enum Suite {
     LogDrain,
     /// Latency of the liveness probe: idle, saturated, under faults, throttled.
     Health,
+    /// Tokens a second with 1, 8 and 16 streams, against a bare loop and onnxruntime-genai.
+    Generate,
+    /// How much a long prompt holds up the streams that run.
+    GeneratePrefill,
+    /// Time to the first token of a prompt whose beginning is known.
+    GeneratePrefix,
+    /// The server's own part of the CPU time.
+    GenerateCpu,
 }
 
 // === impl Suite ===
@@ -72,17 +93,32 @@ impl Suite {
             Self::LogLarge => "log-large: reading a log of many rows",
             Self::LogDrain => "log-drain: from the file to PostgreSQL",
             Self::Health => "health: latency of the liveness probe",
+            Self::Generate => "generate: tokens a second",
+            Self::GeneratePrefill => "generate-prefill: a long prompt, and those that run",
+            Self::GeneratePrefix => "generate-prefix: a beginning that is known",
+            Self::GenerateCpu => "generate-cpu: the server's own part",
         }
     }
 
-    /// Returns those that run when none is named: all but what needs a PostgreSQL, or ten gigabytes.
+    /// Returns those that run when none is named: all but what needs a PostgreSQL, ten gigabytes, or
+    /// models that have to be made first.
     pub(crate) fn usual() -> impl Iterator<Item = Self> {
         let all = Self::value_variants().iter().copied();
-        all.filter(|suite| !matches!(suite, Self::LogLarge | Self::LogDrain))
+        all.filter(|suite| {
+            !matches!(
+                suite,
+                Self::LogLarge
+                    | Self::LogDrain
+                    | Self::Generate
+                    | Self::GeneratePrefill
+                    | Self::GeneratePrefix
+                    | Self::GenerateCpu
+            )
+        })
     }
 
-    /// Measures; `rows` is how many a log has that is made for it, if not as many as usual.
-    pub(crate) fn run(self, places: &Places, rows: Option<u64>) -> anyhow::Result<Report> {
+    /// Measures.
+    pub(crate) fn run(self, places: &Places, asked: &Asked) -> anyhow::Result<Report> {
         match self {
             Self::Predict => predict::run(places),
             Self::Worker => worker::run(places),
@@ -95,9 +131,13 @@ impl Suite {
             Self::Numbers => numbers::run(places),
             Self::Scrape => scrape::run(places),
             Self::Log => log::run(places),
-            Self::LogLarge => log_large::run(places, rows),
-            Self::LogDrain => log_drain::run(places, rows),
+            Self::LogLarge => log_large::run(places, asked.rows),
+            Self::LogDrain => log_drain::run(places, asked.rows),
             Self::Health => health::run(places),
+            Self::Generate => generate::run(places, asked.shape.as_deref()),
+            Self::GeneratePrefill => generate_prefill::run(places),
+            Self::GeneratePrefix => generate_prefix::run(places),
+            Self::GenerateCpu => generate_cpu::run(places),
         }
     }
 }

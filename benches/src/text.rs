@@ -129,7 +129,7 @@ impl Loop {
             .arg(&places.library)
             .arg("--model")
             .arg(&shape.folder)
-            .args(["--threads", &cores().to_string()])
+            .args(["--threads", &cores().to_string(), "--spin"])
             .env_clear()
             .env("ORT_DISABLE_TELEMETRY", "1");
         Self::start(command)

@@ -317,6 +317,7 @@ fn open_session(environment: &Environment, options: &Options) -> ort::Result<Ses
         .with_memory_pattern(false)?
         .with_config_entry("session.intra_op.allow_spinning", spins)?
         .with_config_entry("session.inter_op.allow_spinning", "0")?
+        .with_config_entry("session.force_spinning_stop", "1")?
         .commit_from_file(&options.path)
 }
 

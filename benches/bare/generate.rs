@@ -19,8 +19,8 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::GenerateArgs;
 use super::model::start_runtime;
+use super::{GenerateArgs, ModelArgs};
 use graph::{Graph, Options, Rows};
 
 /// Ids below this have a meaning of their own.
@@ -68,10 +68,11 @@ struct Loop {
 
 /// Does what each line asks for until there are no more.
 pub(super) fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
-    let environment = start_runtime(&args.model.library)?;
-    let config = read(&args.model.model)?;
+    let ModelArgs { library, model } = &args.model;
+    let environment = start_runtime(library)?;
+    let config = read(model)?;
     let options = Options {
-        path: args.model.model.join("model.onnx"),
+        path: model.join("model.onnx"),
         threads: args.threads,
         spins: args.spin,
         slots: args.slots,

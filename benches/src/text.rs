@@ -122,11 +122,12 @@ impl TextServer {
 impl Loop {
     /// Starts the bare one, with as many threads as the server's worker has.
     pub(crate) fn bare(places: &Places, shape: &Shape) -> anyhow::Result<Self> {
-        let mut command = Command::new(&places.bare);
+        let Places { bare, library, .. } = places;
+        let mut command = Command::new(bare);
         command
             .arg("generate")
             .arg("--library")
-            .arg(&places.library)
+            .arg(library)
             .arg("--model")
             .arg(&shape.folder)
             .args(["--threads", &cores().to_string(), "--spin"])

@@ -84,13 +84,7 @@ async fn model(
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, OpenAiError> {
-    let model = state.catalog.find(Some(&name), None)?;
-    usable(&model)?;
-    Ok(HttpResponse::Ok().json(Model {
-        name: Some(name.to_string()),
-        ready: Some(true),
-        ..described(&state, &name)
-    }))
+    Ok(HttpResponse::Ok().json(alone(&state, &name)?))
 }
 
 /// Whether the server lives.
@@ -114,8 +108,19 @@ async fn alive(state: web::Data<AppState>) -> HttpResponse {
     }
 }
 
+/// Describes one model that takes requests.
+pub(super) fn alone(state: &AppState, name: &str) -> Result<Model, OpenAiError> {
+    let model = state.catalog.find(Some(name), None)?;
+    usable(&model)?;
+    Ok(Model {
+        name: Some(name.to_owned()),
+        ready: Some(true),
+        ..described(state, name)
+    })
+}
+
 /// Describes a model as OpenAI's clients know it: made when this server began.
-pub(super) fn described(state: &AppState, name: &str) -> Model {
+fn described(state: &AppState, name: &str) -> Model {
     let model = state.catalog.find(Some(name), None).ok();
     let began = state.plane.wall().checked_sub(state.plane.uptime());
     let began = began.and_then(|began| began.duration_since(UNIX_EPOCH).ok());

@@ -29,7 +29,7 @@ pub struct Tokenizer {
 
 #[derive(Debug)]
 struct Inner {
-    library: tokenizers::Tokenizer,
+    codec: tokenizers::Tokenizer,
     style: Style,
     table: TokenTable,
     /// Which tokens stand for one byte each (`<0x41>`), by id.
@@ -38,7 +38,7 @@ struct Inner {
 
 /// The library's tokenizer, before it is known what else the folder says of it.
 pub(crate) struct RawTokenizer {
-    library: tokenizers::Tokenizer,
+    codec: tokenizers::Tokenizer,
 }
 
 /// What the folder says beside `tokenizer.json`.
@@ -69,7 +69,7 @@ impl Tokenizer {
     /// # Errors
     /// [`TextError::Encode`] where the tokenizer lacks a token that it needs.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TextError> {
-        match self.inner.library.encode_fast(text, add_special_tokens) {
+        match self.inner.codec.encode_fast(text, add_special_tokens) {
             Ok(encoding) => Ok(encoding.get_ids().to_vec()),
             Err(error) => Err(TextError::Encode(error.to_string())),
         }
@@ -82,13 +82,13 @@ impl Tokenizer {
     /// As [`encode`](Self::encode).
     pub fn encode_cut(&self, text: &str, most: usize) -> Result<Vec<u32>, TextError> {
         let failed = |error: tokenizers::Error| TextError::Encode(error.to_string());
-        let library = &self.inner.library;
-        let mut encoding = library.encode_fast(text, false).map_err(failed)?;
-        let added = library
+        let codec = &self.inner.codec;
+        let mut encoding = codec.encode_fast(text, false).map_err(failed)?;
+        let added = codec
             .get_post_processor()
             .map_or(0, |processor| processor.added_tokens(false));
         encoding.truncate(most.saturating_sub(added), 0, TruncationDirection::Right);
-        let whole = library.post_process(encoding, None, true);
+        let whole = codec.post_process(encoding, None, true);
         Ok(whole.map_err(failed)?.get_ids().to_vec())
     }
 
@@ -115,20 +115,20 @@ impl Tokenizer {
     /// [`TextError::Decode`] where the tokenizer's decoder fails.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TextError> {
         self.inner
-            .library
+            .codec
             .decode(ids, skip_special_tokens)
             .map_err(|error| TextError::Decode(error.to_string()))
     }
 
     /// Returns the id of a token that is spelled out, such as `<|im_end|>`.
     pub fn id_of(&self, token: &str) -> Option<u32> {
-        self.inner.library.token_to_id(token)
+        self.inner.codec.token_to_id(token)
     }
 
     /// Returns a token as log-probabilities show it; bytes that make no character become U+FFFD.
     /// `None` for an id without a token.
     pub fn token_text(&self, id: u32) -> Option<String> {
-        self.inner.library.id_to_token(id)?;
+        self.inner.codec.id_to_token(id)?;
         Some(String::from_utf8_lossy(self.token_bytes(id)?).into_owned())
     }
 
@@ -167,7 +167,7 @@ impl Tokenizer {
 
     /// Returns a token as the vocabulary spells it.
     pub(crate) fn spelling(&self, id: u32) -> Option<String> {
-        self.inner.library.id_to_token(id)
+        self.inner.codec.id_to_token(id)
     }
 }
 
@@ -184,24 +184,24 @@ impl RawTokenizer {
             path: path.to_owned(),
             reason: error.to_string(),
         };
-        let mut library = tokenizers::Tokenizer::from_bytes(text).map_err(refused)?;
-        library.with_truncation(None).map_err(refused)?;
-        library.with_padding(None);
-        Ok(Self { library })
+        let mut codec = tokenizers::Tokenizer::from_bytes(text).map_err(refused)?;
+        codec.with_truncation(None).map_err(refused)?;
+        codec.with_padding(None);
+        Ok(Self { codec })
     }
 
     /// Returns the id of a token that is spelled out.
     pub(crate) fn id_of(&self, token: &str) -> Option<u32> {
-        self.library.token_to_id(token)
+        self.codec.token_to_id(token)
     }
 
     /// Completes the tokenizer with what the rest of the folder says.
     pub(crate) fn with(self, facts: TokenizerFacts) -> Tokenizer {
-        let style = Style::of(self.library.get_decoder());
-        let (table, fallback) = table::build(&self.library, style, facts.vocab_size, facts.eos);
+        let style = Style::of(self.codec.get_decoder());
+        let (table, fallback) = table::build(&self.codec, style, facts.vocab_size, facts.eos);
         Tokenizer {
             inner: Arc::new(Inner {
-                library: self.library,
+                codec: self.codec,
                 style,
                 table,
                 fallback,

@@ -15,18 +15,18 @@ use impetus_supervision::Healing;
 use impetus_text::TextModel;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::ServeError;
 use super::batching::BatchPolicy;
 use super::description::Description;
 use super::generation::Streams;
-use super::ledger::{Ledger, LinkId};
+use super::ledger::Ledger;
 use super::occupancy::Occupancy;
 use super::quarantine::{Quarantine, Suspect};
 use super::queue::Queue;
 use super::rejection::Rejection;
 use super::share::{Account, FairShare};
 use super::signature::Signature;
-use super::state::{self, ModelState, Standing, StateFacts, WorkerState, WorkerStatus};
-use super::{ModelStatus, ServeError};
+use super::state::{ModelState, Standing, WorkerState};
 use crate::outcomes::Outcomes;
 use crate::sources::folder::{Fingerprint, Wanted};
 
@@ -41,6 +41,7 @@ mod measures;
 mod place;
 mod standing;
 mod statistics;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -296,92 +297,6 @@ impl ServedModel {
     /// Says whether readiness depends on this model.
     pub fn set_required(&self, required: bool) {
         self.life().required = required;
-    }
-
-    /// Returns the model's state now.
-    #[must_use]
-    pub fn state(&self) -> ModelState {
-        let places: Vec<_> = self.places.iter().map(Place::read).collect();
-        let life = self.life();
-        let count = |state| places.iter().filter(|p| p.state == state).count();
-        let failed = places.iter().filter(|p| p.load_error.is_some()).count();
-        // A model that never served fails with its first worker. One that did recovers as long as
-        // one of its workers may: a spare that does not fit says nothing about the others.
-        let no_hope = match life.served {
-            true => failed == places.len(),
-            false => failed > 0,
-        };
-        state::fold(StateFacts {
-            workers: self.limits.workers,
-            ready: count(WorkerState::Ready),
-            loading: count(WorkerState::Loading),
-            warming: count(WorkerState::Warming),
-            unloading: life.unloading,
-            served: life.served,
-            failed: self.problem.is_some() || no_hope,
-            down_for: life.down_since.elapsed(),
-            budget: self.recovery_budget(life.last_load),
-        })
-    }
-
-    /// Returns why the model is in its state; empty when there is nothing to say.
-    #[must_use]
-    pub fn reason(&self) -> String {
-        let mut reason = self.problem.clone().unwrap_or_default();
-        for place in self.places.iter().map(Place::read) {
-            if place.state == WorkerState::Ready {
-                continue;
-            }
-            if let Some(error) = place.load_error.or(place.last_loss) {
-                reason = error;
-            }
-        }
-        reason
-    }
-
-    /// Returns everything the status shows of this model.
-    #[must_use]
-    pub fn status(&self) -> ModelStatus {
-        let workers: Vec<WorkerStatus> = self
-            .places
-            .iter()
-            .enumerate()
-            .map(|(index, place)| {
-                let place_now = place.read();
-                let link = LinkId {
-                    worker: index,
-                    generation: place_now.generation,
-                };
-                place_now.status(place.actor(), self.out_on(link))
-            })
-            .collect();
-        let (required, last_load) = {
-            let life = self.life();
-            (life.required, life.last_load)
-        };
-        ModelStatus {
-            name: self.spec.name.clone(),
-            version: self.spec.version.clone(),
-            state: self.state(),
-            reason: self.reason(),
-            bytes_done: self.spec.bytes,
-            bytes_total: self.spec.bytes,
-            required,
-            queued: self.queued(),
-            memory_bytes: workers.iter().filter_map(|w| w.resident_bytes).sum(),
-            spares: self.limits.spares,
-            standing: self.standing(),
-            workers,
-            last_load_ms: last_load.map(|load| load.as_secs_f64() * 1e3),
-            predictions: self.figures.predictions.load(Ordering::Relaxed),
-            errors: self.figures.errors.load(Ordering::Relaxed),
-            run_budget_ms: self.run_budget().as_secs_f64() * 1e3,
-            losses: self
-                .losses()
-                .map(|(kind, count)| (kind.to_owned(), count))
-                .collect(),
-            recycled: self.recycled(),
-        }
     }
 
     /// Returns the switch by which healing is paused.

@@ -9,8 +9,7 @@ use super::{PREFIX, other_method};
 use crate::http::measuring::measure;
 use crate::http::openapi::refusals::Row;
 use crate::http::openapi::tag;
-use crate::http::v1::{Model, Models, described, listed};
-use crate::http::v2::usable;
+use crate::http::v1::{Model, Models, alone, listed};
 use crate::http::{AppState, Endpoint};
 
 #[derive(OpenApi)]
@@ -63,13 +62,7 @@ async fn model(
     state: web::Data<AppState>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, OpenAiError> {
-    let model = state.catalog.find(Some(&name), None)?;
-    usable(&model)?;
-    Ok(HttpResponse::Ok().json(Model {
-        name: Some(name.to_string()),
-        ready: Some(true),
-        ..described(&state, &name)
-    }))
+    Ok(HttpResponse::Ok().json(alone(&state, &name)?))
 }
 
 async fn only_get(request: HttpRequest) -> HttpResponse {

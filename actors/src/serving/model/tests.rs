@@ -7,6 +7,7 @@ use impetus_engine::{DType, EngineError, Tensor};
 use proptest::prelude::*;
 
 use super::super::job::{Inference, Request};
+use super::super::ledger::LinkId;
 use super::super::loss::{Blame, Loss};
 use super::super::state::WorkerState;
 use super::*;

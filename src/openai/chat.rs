@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::common::{Bounds, Common, Terms};
-use super::job::{Job, Prompt};
+use super::job::{self, Job, Prompt};
 use super::tools::Tools;
 use super::{Refusal, messages};
 use crate::oip::Kind;
@@ -118,7 +118,8 @@ impl ChatRequest {
                 now: self.now,
             },
         )?;
-        let tokens = text.tokenizer().encode(&rendered, false)?;
+        let tokens = job::tokens(text, &rendered, false, self.bounds)
+            .map_err(|refusal| refusal.of_one("messages", None))?;
         Ok(Job {
             prompts: vec![Prompt { tokens, text: None }],
             terms,

@@ -103,6 +103,8 @@ pub struct StreamOptions {
 pub struct Bounds {
     /// Most answers to one request.
     pub max_choices: usize,
+    /// Most tokens of a prompt and its answer together.
+    pub room: usize,
 }
 
 /// What holds for every answer to a request.

@@ -9,7 +9,7 @@ use super::Refusal;
 use super::chat::MOST_LOGPROBS;
 use super::common::{Bounds, Common};
 use super::input::{Prompts, PromptsShape};
-use super::job::{Job, Prompt};
+use super::job::{self, Job, Prompt};
 
 /// Tokens of an answer where the request does not say how many.
 const USUAL_TOKENS: usize = 16;
@@ -80,7 +80,7 @@ impl CompletionRequest {
                 let marked = fields.add_special_tokens.unwrap_or(true);
                 let read = texts
                     .into_iter()
-                    .map(|prompt| tokenized(text, prompt, marked));
+                    .map(|prompt| tokenized(text, prompt, marked, self.bounds));
                 read.collect::<Result<_, _>>()?
             }
             Prompts::Tokens(lists) => {
@@ -111,8 +111,14 @@ fn within(prompts: usize, bounds: Bounds) -> Result<(), Refusal> {
     Err(Refusal::invalid("prompt", message))
 }
 
-fn tokenized(text: &TextModel, prompt: String, marked: bool) -> Result<Prompt, Refusal> {
-    let mut tokens = text.tokenizer().encode(&prompt, marked)?;
+fn tokenized(
+    text: &TextModel,
+    prompt: String,
+    marked: bool,
+    bounds: Bounds,
+) -> Result<Prompt, Refusal> {
+    let mut tokens = job::tokens(text, &prompt, marked, bounds)
+        .map_err(|refusal| refusal.of_one("prompt", None))?;
     if tokens.is_empty() {
         tokens.extend(text.bos_token());
     }

@@ -13,6 +13,8 @@ use super::common::{Bounds, Terms};
 
 /// Most tokens of a prompt that a text which goes on from it has to know.
 const TAIL: usize = 16;
+/// As many times longer a text may be before its tokenizer has made it uniform.
+const SHRINKS: usize = 4;
 
 /// What is to be generated.
 #[derive(Debug)]
@@ -47,6 +49,37 @@ pub struct Calls {
     pub format: ToolFormat,
     /// Whether there may be more than one.
     pub parallel: bool,
+}
+
+/// Turns a text into tokens, unless it is so long that they cannot be few enough: making millions of them only to
+/// count them would be a way to keep the server busy.
+///
+/// # Errors
+/// It is; or it cannot be turned into tokens.
+pub(super) fn tokens(
+    text: &TextModel,
+    prompt: &str,
+    marked: bool,
+    bounds: Bounds,
+) -> Result<Vec<u32>, Refusal> {
+    let tokenizer = text.tokenizer();
+    if prompt.len() > bounds.room {
+        let tokens = tokenizer.vocabulary().tokens.iter();
+        let longest = tokens.map(|token| token.bytes.len()).max().unwrap_or(1);
+        let most = bounds
+            .room
+            .saturating_mul(longest.max(1))
+            .saturating_mul(SHRINKS);
+        if prompt.len() > most {
+            let message = format!(
+                "the prompt has {} bytes, which are more tokens than the {} that there is room for",
+                prompt.len(),
+                bounds.room
+            );
+            return Err(Refusal::too_long(message));
+        }
+    }
+    Ok(tokenizer.encode(prompt, marked)?)
 }
 
 // === impl Job ===

@@ -52,6 +52,11 @@ impl Refusal {
         Self::new(Kind::Invalid, INVALID_VALUE, message).of(param)
     }
 
+    /// There is no room for a prompt.
+    pub(super) fn too_long(message: String) -> Self {
+        Self::new(Kind::Invalid, TOO_LONG, message)
+    }
+
     /// A field asks for something that this server does not offer.
     pub fn unsupported(param: impl Into<String>, message: impl fmt::Display) -> Self {
         let param = param.into();

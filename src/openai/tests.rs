@@ -29,7 +29,10 @@ use super::*;
 
 /// The token that ends an answer.
 const END: u32 = 257;
-const BOUNDS: Bounds = Bounds { max_choices: 8 };
+const BOUNDS: Bounds = Bounds {
+    max_choices: 8,
+    room: 64,
+};
 const SEED: u64 = 7;
 /// Writes each message in brackets, and tools before them.
 const TEMPLATE: &str = "{% for tool in tools %}<tool_call>{{ tool.function.name }};{% endfor %}\

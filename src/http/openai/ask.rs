@@ -79,8 +79,9 @@ pub(super) async fn tokenizing<T: Send + 'static>(
 }
 
 /// Returns what every request is held to.
-pub(super) fn bounds(state: &AppState) -> Bounds {
+pub(super) fn bounds(state: &AppState, model: &ServedModel) -> Bounds {
     Bounds {
+        room: model.room().unwrap_or(usize::MAX),
         max_choices: state.config.generation.max_choices,
     }
 }

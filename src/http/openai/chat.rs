@@ -59,7 +59,7 @@ pub(super) async fn chat(
         common,
         fields,
         drawn_seed: drawn_seed(),
-        bounds: bounds(&state),
+        bounds: bounds(&state, asked.route.model()),
         now: OffsetDateTime::from(state.plane.wall()),
     };
     let (model, text) = (asked.route.model().spec().name.clone(), asked.text.clone());

@@ -58,7 +58,7 @@ pub(super) async fn completions(
         common,
         fields,
         drawn_seed: drawn_seed(),
-        bounds: bounds(&state),
+        bounds: bounds(&state, asked.route.model()),
     };
     let text = asked.text.clone();
     let job = tokenizing(body.len(), move || completion.job(&text)).await?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use actix_web::web::Bytes;
 use futures_util::stream::unfold;
 use impetus_actors::serving::AnswerClass;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info};
 
 use super::error::OpenAiError;
@@ -87,8 +87,10 @@ impl Stream {
             }
             self.write(first, &mut part);
         }
+        // What happens and cannot be shown yet is silence too.
+        let silent_until = Instant::now() + SILENCE;
         while part.is_empty() {
-            match timeout(SILENCE, self.generation.next()).await {
+            match timeout_at(silent_until, self.generation.next()).await {
                 Err(_) => part.extend_from_slice(STILL_HERE),
                 Ok(Some(Ok(deltas))) => self.write(deltas, &mut part),
                 Ok(Some(Err(refusal))) => self.broken_off(refusal, &mut part),

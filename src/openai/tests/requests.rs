@@ -228,6 +228,24 @@ fn a_field_with_a_value_that_is_not_possible_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_text_that_cannot_fit_is_refused_before_it_is_looked_at() {
+    // The longest token is written in seven letters.
+    let most = "a".repeat(64 * 7 * 4);
+    let job = completion(&json!({"prompt": most})).unwrap();
+    assert_eq!(job.prompt_tokens(), most.len());
+    let messages = json!([{"role": "user", "content": most}]);
+    for (refused, param) in [
+        (completion(&json!({"prompt": format!("{most}a")})), "prompt"),
+        (chat(&asking(json!({"messages": messages}))), "messages"),
+    ] {
+        let refusal = refused.unwrap_err();
+        assert_eq!(refusal.code(), "context_length_exceeded");
+        assert_eq!(refusal.param(), Some(param));
+        assert!(refusal.message().contains("64"), "{refusal}");
+    }
+}
+
+#[test]
 fn options_for_a_stream_are_for_streams_alone() {
     let streamed = |fields: Value| {
         read::<common::Common>(fields.to_string().as_bytes())

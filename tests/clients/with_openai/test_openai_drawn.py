@@ -112,6 +112,10 @@ def test_a_stream_and_a_whole_answer_tell_the_same(speaker):
                 fields = request(number)
                 create = client.chat.completions.create if "messages" in fields else client.completions.create
                 async with gate:
+                    # A prompt that is taken in whole gives scores that differ in their last bits (some 4e-6) from
+                    # those of one whose beginning was there already, and a draw may fall just between: so it
+                    # is there for both.
+                    await create(**fields)
                     whole = await create(**fields)
                     stream = await create(**fields, stream=True, stream_options={"include_usage": True})
                     chunks = [chunk async for chunk in stream]
@@ -120,9 +124,5 @@ def test_a_stream_and_a_whole_answer_tell_the_same(speaker):
             return sum(await asyncio.gather(*map(one, range(REQUESTS))), [])
 
     wrong = asyncio.run(run())
-    # Scores differ in their last bits by who else is in a step, and a draw may fall just there: so the
-    # two of a pair may part, now and then, where they are drawn at random.
-    parted = {complaint.split(":")[0] for complaint in wrong}
-    print(f"drawn: {len(parted)} of 200 part")
-    assert len(parted) <= 3, f"{len(wrong)}: " + "\n".join(wrong[:5])
+    assert not wrong, f"{len(wrong)}: " + "\n".join(wrong[:5])
     speaking.until_idle(speaker)

@@ -1,0 +1,11 @@
+//! Models from where teams keep them.
+//!
+//! A [`Location`] says where a model is; a [`Remote`] is what can be listed and read there.
+//! Nothing here is alive: who asks when, and what becomes of the answer, is decided by those who
+//! call. Every call that waits has a deadline of its own, and everything that is read is bounded.
+
+pub mod location;
+pub mod remote;
+
+pub use location::{Location, LocationError, RegistryUri, Selector};
+pub use remote::{Checksum, Listing, Remote, RemoteError, RemoteFile};

@@ -31,6 +31,7 @@ mod part;
 mod progress;
 mod writer;
 
+pub(crate) use digest::sha256;
 pub use digest::{Digests, Hasher};
 pub use manifest::{MANIFEST, Manifest, ManifestFile};
 pub use progress::{Progress, ProgressNow};

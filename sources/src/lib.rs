@@ -4,10 +4,12 @@
 //! Nothing here is alive: who asks when, and what becomes of the answer, is decided by those who
 //! call. Every call that waits has a deadline of its own, and everything that is read is bounded.
 
+pub mod cache;
 pub mod fetch;
 pub mod location;
 pub mod remote;
 
+pub use cache::{Cache, CacheError, CacheSettings, Entry, Key, Pin, Staged, Staging};
 pub use fetch::{FetchError, FetchLimits, FetchOrder, Manifest, ManifestFile, Progress, fetch};
 pub use location::{Location, LocationError, RegistryUri, Selector};
 pub use remote::{Checksum, Listing, Remote, RemoteError, RemoteFile};

@@ -8,8 +8,10 @@ pub mod cache;
 pub mod fetch;
 pub mod location;
 pub mod remote;
+pub mod store;
 
 pub use cache::{Cache, CacheError, CacheSettings, Entry, Key, Pin, Staged, Staging};
 pub use fetch::{FetchError, FetchLimits, FetchOrder, Manifest, ManifestFile, Progress, fetch};
 pub use location::{Location, LocationError, RegistryUri, Selector};
 pub use remote::{Checksum, Listing, Remote, RemoteError, RemoteFile};
+pub use store::{Secret, StoreRule, StoreSettings};

@@ -17,7 +17,7 @@ pub trait Remote: Send + Sync + fmt::Debug {
     fn list(&self) -> BoxFuture<'_, Result<Listing, RemoteError>>;
 
     /// Reads a file from its byte `from` on, as long as it still is the one that was listed: one that
-    /// has changed is [`RemoteError::Changed`].
+    /// has changed is [`RemoteError::Changed`]. [`list`](Self::list) is to be called first.
     fn read<'a>(
         &'a self,
         file: &'a RemoteFile,

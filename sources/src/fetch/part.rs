@@ -80,7 +80,7 @@ impl Part {
             Err(error) => return Err(FetchError::disk(&self.target, "opened", &error)),
         };
         let mut hasher = Hasher::for_checksum(None);
-        let size = hash(&mut file, &mut hasher)
+        let size = hash(&mut file, u64::MAX, &mut hasher)
             .map_err(|error| FetchError::disk(&self.target, "read", &error))?;
         let sha256 = hasher.finish().sha256;
         let path = note.path;
@@ -91,11 +91,10 @@ impl Part {
     ///
     /// Returns the file, at its end, and how many bytes it has.
     pub(super) fn open(&self, keep: bool, hasher: &mut Hasher) -> Result<(File, u64), FetchError> {
-        if keep && let Some(file) = self.kept()? {
-            let mut file = file;
-            let size = hash(&mut file, hasher)
+        if keep && let Some((mut file, there)) = self.kept()? {
+            hash(&mut file, there, hasher)
                 .map_err(|error| FetchError::disk(&self.path, "read", &error))?;
-            return Ok((file, size));
+            return Ok((file, there));
         }
         self.discard()?;
         self.write_note(&self.note)?;
@@ -108,8 +107,8 @@ impl Part {
         Ok((file, 0))
     }
 
-    /// Opens what is there already if it is a part of what is wanted now.
-    fn kept(&self) -> Result<Option<File>, FetchError> {
+    /// Opens what is there already if it is a part of what is wanted now; says how long it is.
+    fn kept(&self) -> Result<Option<(File, u64)>, FetchError> {
         let belongs = Note::read(&self.note_path).is_some_and(|note| {
             let unbroken = note.boot == self.note.boot || note.checksum.is_some();
             note.done.is_none() && unbroken && note.is_of_the_same(&self.note)
@@ -127,7 +126,7 @@ impl Part {
             .map_err(|error| FetchError::disk(&self.path, "read", &error))?
             .len();
         let fits = self.note.size.is_none_or(|size| there <= size);
-        Ok(fits.then_some(file))
+        Ok(fits.then_some((file, there)))
     }
 
     /// Gives the part, which is whole and durable, its name. Blocks.
@@ -258,7 +257,9 @@ impl Part {
     }
 }
 
-fn hash(file: &mut File, hasher: &mut Hasher) -> io::Result<u64> {
+/// Hashes the next bytes of a file, so many and no more; returns how many there were.
+fn hash(file: &mut File, most: u64, hasher: &mut Hasher) -> io::Result<u64> {
+    let mut file = file.take(most);
     let mut buffer = vec![0; CHUNK];
     let mut size = 0;
     loop {

@@ -198,7 +198,7 @@ impl Cache {
     /// [`CacheError::Busy`] once `within` is over, [`CacheError::Disk`].
     pub async fn stage(&self, key: &Key, within: Duration) -> Result<Staged, CacheError> {
         let ttl = self.inner.settings.ttl;
-        let pause = (ttl / LOOKS).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        let pause = (ttl / LOOKS).clamp(Duration::from_millis(5), Duration::from_millis(250));
         let deadline = Instant::now() + within;
         loop {
             let wanted = key.clone();
@@ -321,14 +321,17 @@ impl Inner {
     }
 
     /// Renames a folder into the trash, so that nobody sees it half deleted, and deletes it there.
-    /// Tells whether it was there.
-    fn trash(&self, folder: &Path) -> Result<bool, CacheError> {
-        let bin = self.root().join(TRASH).join(self.holder());
-        if !disk::rename(folder, &bin)? {
-            return Ok(false);
+    fn trash(&self, folder: &Path) -> Result<(), CacheError> {
+        match self.throw_away(folder)? {
+            Some(bin) => disk::delete_folder(&bin),
+            None => Ok(()),
         }
-        disk::delete_folder(&bin)?;
-        Ok(true)
+    }
+
+    /// Renames a folder into the trash; returns where it is there, if it was there at all.
+    fn throw_away(&self, folder: &Path) -> Result<Option<PathBuf>, CacheError> {
+        let bin = self.root().join(TRASH).join(self.holder());
+        Ok(disk::rename(folder, &bin)?.then_some(bin))
     }
 }
 

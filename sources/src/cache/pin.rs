@@ -17,6 +17,8 @@ use super::{CacheError, Entry, Inner, Key, PINS, beat, blocking, disk};
 
 /// What the name of an evictor's mark begins with; a holder's cannot.
 const EVICTOR: char = '~';
+/// How long an evictor, which only renames, is given between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
 /// How often a folder that somebody is deleting is made again.
 const TRIES: u32 = 5;
 
@@ -75,7 +77,6 @@ impl Drop for Pin {
 /// Pins an entry: leaves the mark, waits for whoever is evicting it, and looks whether it is there.
 pub(super) async fn pin(inner: &Arc<Inner>, key: &Key) -> Result<Option<Pin>, CacheError> {
     let ttl = inner.settings.ttl;
-    let pause = (ttl / super::LOOKS).clamp(Duration::from_millis(5), Duration::from_secs(1));
     let deadline = Instant::now() + ttl * 2;
     let mark = inner.pins(key).join(inner.holder());
     let first = mark.clone();
@@ -104,7 +105,7 @@ pub(super) async fn pin(inner: &Arc<Inner>, key: &Key) -> Result<Option<Pin>, Ca
                 seconds: (ttl * 2).as_secs(),
             });
         }
-        sleep(pause).await;
+        sleep(PAUSE).await;
     }
 }
 
@@ -139,22 +140,24 @@ impl Inner {
             .pins(&entry.key)
             .join(format!("{EVICTOR}{}", self.holder()));
         leave_mark(&mark, 0)?;
-        let evicted = match self.is_pinned(&entry.key) {
-            Ok(false) => self.trash(&entry.path),
-            Ok(true) => Ok(false),
+        let thrown = match self.is_pinned(&entry.key) {
+            Ok(false) => self.throw_away(&entry.path),
+            Ok(true) => Ok(None),
             Err(error) => Err(error),
         };
         unmark(&mark)?;
-        if let Ok(true) = evicted {
-            let Key { name, key } = &entry.key;
-            info!(
-                name,
-                key,
-                bytes = entry.manifest.size(),
-                "evicted from the cache"
-            );
-        }
-        evicted
+        let Some(bin) = thrown? else {
+            return Ok(false);
+        };
+        let Key { name, key } = &entry.key;
+        info!(
+            name,
+            key,
+            bytes = entry.manifest.size(),
+            "evicted from the cache"
+        );
+        disk::delete_folder(&bin)?;
+        Ok(true)
     }
 
     /// Takes away the marks of the dead.

@@ -187,7 +187,8 @@ pub(super) fn prepare(listing: &Listing, into: &Path) -> Result<(), FetchError> 
     let entries = fs::read_dir(&work).map_err(|error| FetchError::disk(&work, "read", &error))?;
     for entry in entries.flatten() {
         let note_path = entry.path();
-        if let Some(note) = Note::read(&note_path)
+        if note_path.extension().is_some_and(|end| end == "json")
+            && let Some(note) = Note::read(&note_path)
             && !listed.contains(&*note.path)
             && RemoteFile::is_safe(&note.path)
         {

@@ -209,7 +209,9 @@ impl Web {
     async fn head(&self, url: &Url) -> Result<(HeaderMap, Url, Option<u64>), RemoteError> {
         let request = self.request(Method::HEAD, url);
         let answer = self.answer(request, url).await?;
-        if answer.status().is_success() {
+        // A server that sends on to a folder may well have nothing to show there itself.
+        let is_folder = answer.url().path().ends_with('/') && answer.url().path() != url.path();
+        if answer.status().is_success() || is_folder {
             let size = number(answer.headers(), "content-length");
             let at = answer.url().clone();
             return Ok((answer.headers().clone(), at, size));

@@ -133,7 +133,7 @@ async fn a_pinned_entry_is_there_however_others_press_for_room() {
     });
     let user = cache(root.path(), "user", long()).await;
     let mut pinned = 0;
-    while pinned < 200 {
+    while pinned < 50 {
         if let Some(pin) = user.pin(&key).await.unwrap() {
             for _ in 0..20 {
                 let there = std::fs::metadata(pin.entry().path.join("m.onnx"));

@@ -168,7 +168,7 @@ async fn hold_until_killed(root: &Path) {
     let cache = cache(root, "child", short()).await;
     let staging = ours(&cache, &Key::new("m", "1"), NOW).await;
     fs::write(staging.path().join("half"), b"mo").unwrap();
-    writeln!(std::io::stdout(), "held").unwrap();
+    std::io::stdout().write_all(b"held\n").unwrap();
     loop {
         staging.renew().await.unwrap();
         tokio::time::sleep(short() / 20).await;

@@ -7,7 +7,7 @@
 //! the next call goes on with, and nothing that looks like a file of the model without being one.
 //!
 //! **A part is taken up only if it certainly belongs to what is listed now**: the note must name the
-//! same size and entity tag, and there must be a tag or a checksum at all. The bytes that are there
+//! same size and entity tag, and there must be a size, and a tag or a checksum, at all. The bytes that are there
 //! already are hashed again. After a crash of the machine a part may be long enough and yet have
 //! holes, so one that was begun before the machine was last started counts only where a checksum
 //! will judge the whole.

@@ -208,9 +208,10 @@ fn length(file: &RemoteFile, expected: u64, found: u64) -> FetchError {
     }
 }
 
-/// Tells whether the next attempt may go on in the middle.
+/// Tells whether the next attempt may go on in the middle: what is there must certainly be of the same
+/// file, and it must be known whether anything is missing at all.
 fn can_be_resumed(file: &RemoteFile) -> bool {
-    file.etag.is_some() || file.checksum.is_some()
+    file.size.is_some() && (file.etag.is_some() || file.checksum.is_some())
 }
 
 /// Tells whether another attempt at the same file, as it is listed, makes sense.

@@ -169,7 +169,7 @@ impl Note {
 
     /// Tells whether both certainly speak of the same content.
     fn is_of_the_same(&self, other: &Self) -> bool {
-        let certain = self.etag.is_some() || self.checksum.is_some();
+        let certain = self.size.is_some() && (self.etag.is_some() || self.checksum.is_some());
         certain
             && self.path == other.path
             && self.size == other.size

@@ -36,6 +36,7 @@ pub(crate) struct Manners {
     pub(crate) etags: bool,
     pub(crate) ranges: bool,
     pub(crate) head: bool,
+    pub(crate) dav: bool,
 }
 
 #[derive(Debug)]
@@ -60,6 +61,7 @@ impl Default for Manners {
             etags: true,
             ranges: true,
             head: true,
+            dav: false,
         }
     }
 }
@@ -153,6 +155,9 @@ async fn serve(state: &State, socket: TcpStream) -> std::io::Result<()> {
                 .ok()
         })
         .unwrap_or(0);
+    if method == "PROPFIND" && state.manners.dav {
+        return properties(state, &path, socket.get_mut()).await;
+    }
     let request = Request {
         is_head: method == "HEAD",
         known: method == "GET" || (method == "HEAD" && state.manners.head),
@@ -246,6 +251,33 @@ async fn answer(state: &State, request: Request, socket: &mut TcpStream) -> std:
         return socket.readable().await;
     }
     socket.shutdown().await
+}
+
+/// Lists by WebDAV what lies in a folder.
+async fn properties(state: &State, folder: &str, socket: &mut TcpStream) -> std::io::Result<()> {
+    let files = state.files.lock().unwrap().clone();
+    let listed = files.iter().filter(|(path, _)| path.starts_with(folder));
+    let entry = |path: &str, properties: &str| {
+        format!(
+            "<D:response><D:href>{path}</D:href><D:propstat><D:prop>{properties}<D:getlastmodified>\
+             Mon, 01 Jan 2024 00:00:00 GMT</D:getlastmodified></D:prop>\
+             <D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>"
+        )
+    };
+    let mut xml = "<?xml version=\"1.0\"?><D:multistatus xmlns:D=\"DAV:\">".to_owned();
+    xml += &entry(folder, "<D:resourcetype><D:collection/></D:resourcetype>");
+    for (path, content) in listed {
+        let length = content.len();
+        let properties =
+            format!("<D:resourcetype/><D:getcontentlength>{length}</D:getcontentlength>");
+        xml += &entry(path, &properties);
+    }
+    xml += "</D:multistatus>";
+    let length = xml.len();
+    let head = format!(
+        "HTTP/1.1 207 Multi-Status\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    socket.write_all((head + &xml).as_bytes()).await
 }
 
 async fn refuse(socket: &mut TcpStream, status: u16) -> std::io::Result<()> {

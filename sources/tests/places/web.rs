@@ -41,6 +41,28 @@ async fn a_folder_is_what_its_digests_name() {
 }
 
 #[tokio::test]
+async fn a_folder_without_digests_is_what_the_server_lists_by_webdav() {
+    let manners = Manners {
+        dav: true,
+        ..Manners::default()
+    };
+    let server = Server::start(manners).await;
+    server.put("/m/a.onnx", b"model");
+    server.put("/m/d/w.bin", b"weights");
+    let remote = server.remote("/m/");
+    let into = tempfile::tempdir().unwrap();
+    let progress = Progress::default();
+    bring(&*remote, into.path(), &limits(), &progress)
+        .await
+        .unwrap();
+    assert_eq!(std::fs::read(into.path().join("a.onnx")).unwrap(), b"model");
+    assert_eq!(
+        std::fs::read(into.path().join("d/w.bin")).unwrap(),
+        b"weights"
+    );
+}
+
+#[tokio::test]
 async fn a_folder_without_digests_says_what_is_lacking() {
     let server = Server::start(Manners::default()).await;
     server.put("/m/a", b"a");

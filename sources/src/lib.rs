@@ -5,7 +5,16 @@
 //! call. Every call that waits has a deadline of its own, and everything that is read is bounded.
 
 pub mod location;
+pub mod mlflow;
+pub mod mlmodel;
 pub mod remote;
+pub mod webhook;
 
 pub use location::{Location, LocationError, RegistryUri, Selector};
+pub use mlflow::{
+    ArtifactRoot, Auth, MlflowClient, MlflowSettings, ModelVersion, ProxiedArtifacts,
+    RegistryError, Surveyed,
+};
+pub use mlmodel::{MlModel, MlModelError, SignatureTensor};
 pub use remote::{Checksum, Listing, Remote, RemoteError, RemoteFile};
+pub use webhook::{Delivery, Event, Headers, Refusal, WebhookVerifier};

@@ -23,6 +23,7 @@ scripts/install-openssl.sh
 scripts/install-faketime.sh
 scripts/install-strace.sh
 scripts/install-clients.sh
+scripts/install-mlflow.sh
 
 step "format"
 cargo fmt --all --check

@@ -4,8 +4,9 @@
 
 starts `mlflow server` on a free port of the loopback interface, with everything that it keeps in DIR,
 and says `{"ready": "http://127.0.0.1:PORT"}`. Then it does what each line of its input says and answers
-with a line: an object with "do" and what the method of `Registry` of that name takes. It ends, and the
-server with all its children, when its input does: so nothing is left behind by a test that is killed.
+with a line: an object with "do" and what the method of that name takes, of `Registry` or `Server`. It
+ends, and the server with all its children, when its input does: so nothing is left behind by a test
+that is killed.
 
 The models are registered through MLflow's own client. Only the file `MLmodel` is written here, as
 `mlflow.onnx` of the same release does: to have that do it takes numpy, pandas, pyarrow and more, a
@@ -32,12 +33,12 @@ END_WITHIN = 10.0
 class Server:
     """`mlflow server` with SQLite and proxied artifacts."""
 
-    def __init__(self, folder, *options, environment=None, port=None):
+    def __init__(self, folder, *options):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = port or free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [
+        self.command = [
             *(sys.executable, "-m", "mlflow", "server"),
             *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"),
             *("--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"),
@@ -45,17 +46,26 @@ class Server:
             *options,
         ]
         self.log = self.folder / "server.log"
+        self.begin()
+
+    def begin(self):
+        """Starts it, also after it has ended: at the same address, with all that it had."""
         with self.log.open("ab") as log:
             # A session of its own, so that its children can be ended with it.
             self.process = subprocess.Popen(
-                command,
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env={**os.environ, **SETTINGS, **(environment or {})},
+                env={**os.environ, **SETTINGS},
                 start_new_session=True,
             )
+
+    def again(self):
+        """Starts it and waits for it."""
+        self.begin()
+        self.wait()
 
     def wait(self):
         """Returns when it answers."""
@@ -72,17 +82,26 @@ class Server:
         self.end()
         raise SystemExit(f"mlflow server is not ready: {self.log.read_text()[-3000:]}")
 
+    def freeze(self):
+        """Stops it and its children where they are: connections stay open and nobody answers."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        """Lets them go on."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def end(self):
         """Ends it and its children."""
-        for what in (signal.SIGTERM, signal.SIGKILL):
+        # One that is frozen has to go on to hear of it.
+        for what in (signal.SIGTERM, signal.SIGCONT, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, what)
-            except ProcessLookupError:
-                return
-            try:
-                self.process.wait(END_WITHIN)
+                if what != signal.SIGTERM:
+                    self.process.wait(END_WITHIN)
             except subprocess.TimeoutExpired:
                 continue
+            except ProcessLookupError:
+                return
 
 
 # Nothing is sent to anybody, no jobs are run, and webhooks may go to the loopback interface.
@@ -115,13 +134,13 @@ class Registry:
         self.client = MlflowClient(tracking_uri=url, registry_uri=url)
         self.release = mlflow.__version__
 
-    def register(self, name, onnx, mlmodel, extra=()):
-        """Registers a version of a model from a file, the text of its `MLmodel`, and files beside it,
-        each a path below the model's folder and where it is taken from."""
+    def register(self, name, mlmodel, files):
+        """Registers a version of a model from the text of its `MLmodel` and files beside it, each a
+        path below the model's folder and where it is taken from."""
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
             (folder / "MLmodel").write_text(mlmodel)
-            for path, source in [("model.onnx", onnx), *extra]:
+            for path, source in files:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, folder / path)
             logged = self._log(folder)
@@ -185,8 +204,9 @@ def main(folder, *options):
         print(json.dumps({"ready": server.url, "release": registry.release}), flush=True)
         for line in sys.stdin:
             order = json.loads(line)
-            answer = getattr(registry, order.pop("do"))(**order)
-            print(json.dumps(answer or {}), flush=True)
+            what = order.pop("do")
+            do = getattr(registry, what, None) or getattr(server, what)
+            print(json.dumps(do(**order) or {}), flush=True)
     finally:
         server.end()
 

@@ -4,11 +4,11 @@
 //! lies at is always asked for (`get-download-uri`): what the registry calls its `source` is a path
 //! in one and `models:/m-…` in the other.
 //!
-//! **Cost.** [`MlflowClient::resolve`] is one call. [`MlflowClient::survey`] of `D` distinct names is
-//! at most `D` calls where `D` ≤ 16, and otherwise at most 32 pages of 500 models and 16 calls for
-//! those that were not on any of them: `min(⌈R/500⌉, 32) + 16` with `R` models in the registry. A
-//! registry of 1,000 models that is polled every 30 s hears four calls a minute, whichever of them
-//! are followed.
+//! **Cost.** [`MlflowClient::resolve`] and [`MlflowClient::artifacts`] are one call each.
+//! [`MlflowClient::survey`] of `D` distinct names is at most `D` calls where `D` ≤ 16, and otherwise
+//! at most `min(⌈R/200⌉, 50) + 16` with `R` models in the registry: pages of 200, and those that were
+//! not on any of them by name. A registry of 1,000 models that is polled every 30 s hears ten calls a
+//! minute, whichever of them are followed.
 //!
 //! **What goes wrong** is a [`RegistryError`] that says whose turn it is. Whatever answers need not
 //! be MLflow: every body is bounded, every wait has a deadline, no redirect is followed, and neither

@@ -54,8 +54,8 @@ struct CodedBody {
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Shorter than a server keeps an idle connection, so that few requests meet one that closes.
 const IDLE: Duration = Duration::from_secs(4);
-/// The longest answer that is read, in bytes: a page of 500 models with descriptions of 5,000
-/// characters for each of their four stages comes to 10 MB.
+/// The longest answer that is read, in bytes: a page of 200 models with descriptions of 5,000
+/// characters for each of their four stages comes to 4 MB.
 const MAX_ANSWER: usize = 16 << 20;
 /// The longest refusal that is read, in bytes.
 const MAX_REFUSAL: usize = 64 << 10;

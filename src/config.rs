@@ -41,6 +41,7 @@ mod metrics;
 mod models;
 mod predlog;
 mod reference;
+mod runtime;
 mod runtime_library;
 mod storage;
 mod units;
@@ -64,9 +65,10 @@ pub use load::{LoadArgs, Loaded, Source, Sources};
 pub use log::{LogConfig, LogFormat};
 pub use memory::{ForensicsConfig, MemoryConfig, QuarantineConfig};
 pub use metrics::MetricsConfig;
-pub use models::{Isolation, ModelControlBy, ModelMode, ModelsConfig, RuntimeConfig, WhenFull};
+pub use models::{Isolation, ModelControlBy, ModelMode, ModelsConfig, WhenFull};
 pub use predlog::{DriftConfig, LogMode, PredlogConfig, Readiness, SinkConfig, SinkKind, SinkUrl};
 pub use reference::reference;
+pub use runtime::{CoreMlUnits, RuntimeConfig};
 pub use runtime_library::{RuntimeLibraryMissing, SearchPlaces, resolve_runtime_library};
 pub use storage::DataConfig;
 pub use units::{Bytes, InvalidUnit, Period};
@@ -106,7 +108,7 @@ pub struct Config {
     pub quarantine: QuarantineConfig,
     /// What is kept of workers that were killed or crashed, in `forensics/` of the data folder.
     pub forensics: ForensicsConfig,
-    /// The native model runtime.
+    /// The native model runtime, and on what it computes.
     pub runtime: RuntimeConfig,
     /// Where the server writes.
     pub data: DataConfig,

@@ -147,14 +147,6 @@ pub enum WhenFull {
     DropOldest,
 }
 
-/// The native model runtime.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RuntimeConfig {
-    /// Path of the ONNX Runtime library. Empty = look beside the binary, in `.onnxruntime` two folders above it and in the working folder, then where the system keeps libraries.
-    pub library: PathBuf,
-}
-
 // === impl ModelsConfig ===
 
 impl ModelsConfig {

@@ -35,6 +35,9 @@ pub(super) fn validate(config: &Config) -> Result<(), Vec<Violation>> {
     findings.check_ports(config);
     findings.check_health(config);
     findings.check_edge(config);
+    for problem in config.runtime.provider_problems() {
+        findings.add(&["runtime.providers"], problem);
+    }
     findings.check_budgets(config);
     match findings.0 {
         none if none.is_empty() => Ok(()),

@@ -1,6 +1,7 @@
 //! Models: which are there, what state they are in, what waits for them.
 
 use impetus_actors::serving::ModelState;
+use impetus_engine::Provider;
 
 use super::descriptor::Kind::{Counter, Gauge};
 use super::descriptor::{Descriptor, Label, Present, Values, subject};
@@ -19,6 +20,16 @@ const STAGED: &[Label] = &[
     },
 ];
 
+/// Where the order of execution providers ended for a model.
+const PROVIDED: &[Label] = &[
+    Label::model(),
+    Label {
+        name: "provider",
+        values: Values::OneOf(|| Provider::ALL.map(Provider::as_str).to_vec()),
+    },
+    Label::version(),
+];
+
 subject! { "Models";
     LOADED = Descriptor::new("impetus_models_loaded", Gauge, "models")
         .help("Models that answer requests.");
@@ -29,6 +40,11 @@ subject! { "Models";
             Label::words("state", || ModelState::ALL.map(ModelState::as_str).to_vec()),
         ])
         .of(Present::Inference);
+    PROVIDER = Descriptor::new("impetus_model_provider_info", Gauge, "1")
+        .help("1 for the execution provider that runs a version of a model.")
+        .labels(PROVIDED)
+        .of(Present::Inference)
+        .except("before a worker has loaded the version");
     DEPTH = Descriptor::new("impetus_queue_depth", Gauge, "requests")
         .help("Requests that wait for a worker.")
         .labels(&[Label::model()])
@@ -76,8 +92,19 @@ pub(super) fn expose(state: &AppState, facts: &Facts, out: &mut Families) {
         states.states(&model.name, model.state.as_str(), words);
     }
     out.add(states);
+    providers(facts, out);
     queues(state, facts, out);
     documents(state, facts, out);
+}
+
+fn providers(facts: &Facts, out: &mut Families) {
+    let mut providers = Family::new(&PROVIDER);
+    for model in facts.models.all.iter().chain(&facts.models.beside) {
+        if let Some(provider) = &model.provider {
+            providers.add(&[&model.name, provider, &model.version], 1.0);
+        }
+    }
+    out.add(providers);
 }
 
 fn queues(state: &AppState, facts: &Facts, out: &mut Families) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use impetus_engine::generate::GenerationInfo;
-use impetus_engine::{Loaded, Tensor};
+use impetus_engine::{Execution, Loaded, Tensor};
 use impetus_supervision::Healing;
 use impetus_text::TextModel;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -99,6 +99,8 @@ pub struct ServedModel {
     /// Told when a caller has gone without its answer.
     pub(super) deserted: Notify,
     signature: ArcSwapOption<Signature>,
+    /// What its last load runs on.
+    execution: ArcSwapOption<Execution>,
     life: Mutex<Life>,
     /// The execution budget in microseconds.
     run_budget: AtomicU64,
@@ -214,6 +216,7 @@ impl ServedModel {
             generation_info: ArcSwapOption::empty(),
             places,
             signature: ArcSwapOption::empty(),
+            execution: ArcSwapOption::empty(),
             life: Mutex::new(Life {
                 required: false,
                 unloading: false,
@@ -268,6 +271,12 @@ impl ServedModel {
     #[must_use]
     pub fn signature(&self) -> Option<Arc<Signature>> {
         self.signature.load_full()
+    }
+
+    /// Returns what executes it, once it has been loaded.
+    #[must_use]
+    pub fn execution(&self) -> Option<Arc<Execution>> {
+        self.execution.load_full()
     }
 
     /// Returns how many requests wait for a worker.
@@ -338,6 +347,10 @@ impl ServedModel {
         self.generation_info
             .store(loaded.generation.clone().map(Arc::new));
         self.signature.store(Some(Arc::new(signature)));
+        let before = self
+            .execution
+            .swap(Some(Arc::new(loaded.execution.clone())));
+        self.announce_execution(&loaded.execution, before.as_deref());
         self.queue.follow(&self.batching());
         let mut life = self.life();
         life.served = true;

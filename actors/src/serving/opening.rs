@@ -219,6 +219,7 @@ impl Opening<'_> {
                 warm_up: true,
                 samples: samples.map(|(i, sample)| sample.sample(i)).collect(),
                 runtime: settings.runtime.clone(),
+                providers: settings.providers_of(self.model),
                 self_check_every: settings.self_check_every,
                 generation,
             }))

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use impetus_engine::Execution;
+
 use super::super::ModelStatus;
 use super::super::ledger::LinkId;
-use super::super::state::{self, ModelState, StateFacts, WorkerState, WorkerStatus};
+use super::super::state::{self, ModelState, PassedOver, StateFacts, WorkerState, WorkerStatus};
 use super::{Place, ServedModel};
 
 // === impl ServedModel ===
@@ -71,6 +73,7 @@ impl ServedModel {
             let life = self.life();
             (life.required, life.last_load)
         };
+        let execution = self.execution();
         ModelStatus {
             name: self.spec.name.clone(),
             version: self.spec.version.clone(),
@@ -84,6 +87,8 @@ impl ServedModel {
             spares: self.limits.spares,
             standing: self.standing(),
             workers,
+            provider: execution.as_ref().map(|one| one.provider.to_string()),
+            passed_over: execution.iter().flat_map(|one| passed_over(one)).collect(),
             last_load_ms: last_load.map(|load| load.as_secs_f64() * 1e3),
             predictions: self.figures.predictions.load(Ordering::Relaxed),
             errors: self.figures.errors.load(Ordering::Relaxed),
@@ -95,4 +100,11 @@ impl ServedModel {
             recycled: self.recycled(),
         }
     }
+}
+
+fn passed_over(execution: &Execution) -> impl Iterator<Item = PassedOver> {
+    execution.passed_over.iter().map(|one| PassedOver {
+        provider: one.provider.to_string(),
+        reason: one.reason.clone(),
+    })
 }

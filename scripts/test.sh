@@ -22,6 +22,7 @@ scripts/install-postgresql.sh
 scripts/install-openssl.sh
 scripts/install-faketime.sh
 scripts/install-strace.sh
+scripts/install-openvino.sh
 scripts/install-clients.sh
 
 step "format"

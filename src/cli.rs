@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! `impetus serve` is the server; the other commands are for the person in
-//! front of it: `check-config` says what the server would run with, `status`
+//! front of it: `check-config` says what the server would run with, `doctor` whether it could, `status`
 //! how a running one is, `predictions` what it has logged, `chat` what a model of it has to say, `metrics` which
 //! figures it has, `openapi` what it answers over HTTP. `worker` is the
 //! server's own re-execution of itself and is hidden, since nobody else can
@@ -14,6 +14,7 @@
 
 pub mod chat;
 pub mod check_config;
+pub mod doctor;
 mod fetch;
 pub mod metrics;
 pub mod openapi;
@@ -56,6 +57,8 @@ pub enum Command {
     Worker(WorkerArgs),
     /// Check the configuration and print what holds in the end
     CheckConfig(CheckConfigArgs),
+    /// Say whether a server of this configuration could run here, and which execution providers are usable
+    Doctor(DoctorArgs),
     /// Say which metrics a server has
     Metrics(MetricsArgs),
     /// Print the OpenAPI document of what a server of this configuration answers over HTTP
@@ -91,6 +94,23 @@ pub struct WorkerArgs {
     /// Library to load before it is asked for
     #[arg(long, value_name = "FILE")]
     pub runtime: Option<PathBuf>,
+    /// Make one session with this execution provider, say what came of it and end
+    #[arg(long, value_name = "PROVIDER", requires = "runtime")]
+    pub probe: Option<String>,
+    /// How that provider is set up, as JSON
+    #[arg(long, value_name = "JSON", requires = "probe")]
+    pub probe_options: Option<String>,
+}
+
+/// Arguments of `impetus doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// TOML file to configure from; the environment overrules it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Form of the answer
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub output: DoctorOutput,
 }
 
 /// Arguments of `impetus check-config`.
@@ -233,6 +253,15 @@ pub enum ConfigOutput {
     Json,
 }
 
+/// Forms in which `impetus doctor` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DoctorOutput {
+    /// A table, and what to do
+    Human,
+    /// One object of `fit` and `findings`
+    Json,
+}
+
 /// Forms in which `impetus status` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StatusOutput {
@@ -281,8 +310,13 @@ impl WorkerArgs {
             word.push(path);
             word
         });
+        let probe = self.probe.iter().map(|name| format!("--probe={name}"));
+        let options = self.probe_options.iter();
+        let options = options.map(|options| format!("--probe-options={options}"));
         words
             .into_iter()
+            .chain(probe)
+            .chain(options)
             .map(OsString::from)
             .chain(runtime)
             .collect()
@@ -345,6 +379,8 @@ mod tests {
             log_level: "info,impetus_engine=debug".to_owned(),
             log_format: LogFormat::Human,
             runtime: Some(PathBuf::from("/opt/libonnxruntime.so")),
+            probe: Some("cuda".to_owned()),
+            probe_options: Some("{\"device\": 1}".to_owned()),
         };
         let mut words = vec![OsString::from("impetus")];
         words.extend(args.command_line());

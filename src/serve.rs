@@ -13,6 +13,8 @@ mod no_model;
 mod settings;
 mod signals;
 
+pub(crate) use settings::providers;
+
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -240,6 +240,8 @@ pub(super) fn host(config: &Config, children: Children) -> anyhow::Result<Option
         log_level: config.log_level.clone(),
         log_format: LogSettings::of_server(config).format,
         runtime: Some(library.clone()),
+        probe: None,
+        probe_options: None,
     };
     let hosts = Hosts {
         process: Arc::new(ProcessHost::start(args.command_line(), children)?),

@@ -46,6 +46,7 @@ mod pid1;
 mod postgres;
 mod predict;
 mod predictions;
+mod providers;
 mod relay;
 mod roles;
 #[cfg(target_os = "linux")]

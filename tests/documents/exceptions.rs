@@ -44,6 +44,10 @@ pub const NOT_RUN: &[Exception] = &[
         why: "asks a PostgreSQL, which no test starts",
     },
     Exception {
+        begins: "impetus doctor",
+        why: "looks whether the usual ports are free, which others may have; tests/config runs it",
+    },
+    Exception {
         begins: "tests/kubelet/run.py",
         why: "starts a kubelet, as root, for minutes",
     },

@@ -47,8 +47,10 @@ pub fn probe(path: &Path, provider: Provider, options: &ProviderOptions) -> Prob
     };
     let usable = match in_library(provider) {
         false => Err(absent(library, provider)),
-        true => try_out(library, provider, options)
-            .map_err(|error| shortened(format!("{error}; it needs {}", provider.needs()))),
+        true => try_out(library, provider, options).map_err(|error| {
+            let said = in_short(error.message());
+            shortened(format!("{said}; it needs {}", provider.needs()))
+        }),
     };
     Probed {
         library: Ok(library.info.clone()),
@@ -97,6 +99,16 @@ pub(super) fn absent(library: &Library, provider: Provider) -> String {
 fn all_in_library() -> Vec<Provider> {
     let all = Provider::ALL.into_iter();
     all.filter(|one| in_library(*one)).collect()
+}
+
+/// Returns what the runtime says without the place in its source and the number of its error.
+pub(super) fn in_short(message: &str) -> &str {
+    const ERROR: &str = "[ONNXRuntimeError] : ";
+    let said = message.rsplit_once(ERROR).and_then(|(_, rest)| {
+        let mut parts = rest.splitn(3, " : ");
+        parts.nth(2)
+    });
+    said.unwrap_or(message).trim()
 }
 
 /// Registers a provider for the session to be made.
@@ -190,3 +202,17 @@ const ONE_NODE: &[u8] = b"\x08\x08\
     \x5a\x0f\x0a\x01x\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01\
     \x62\x0f\x0a\x01y\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01\
     \x42\x04\x0a\x00\x10\x0d";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_runtime_says_is_kept_without_where_in_its_source_it_says_it() {
+        let long = "/src/provider_bridge_ort.cc:2043 Provider& Get() [ONNXRuntimeError] : 1 : FAIL : \
+                    Failed to load library a.so with error: b.so: cannot open ";
+        let short = "Failed to load library a.so with error: b.so: cannot open";
+        assert_eq!(in_short(long), short);
+        assert_eq!(in_short(short), short);
+    }
+}

@@ -14,7 +14,7 @@ use super::super::{
     Attempt, Deliver, Execution, Interrupt, LoadSpec, Model, Provider, first_that_works,
 };
 use super::library::Library;
-use super::providers::{absent, in_library, register};
+use super::providers::{absent, in_library, in_short, register};
 use super::value::{Input, Output, Values, dtype_of, states_shape};
 use crate::error::{EngineError, shortened};
 use crate::tensor::{Dim, TensorSpec, TensorView};
@@ -165,7 +165,7 @@ fn open_with(library: &Library, spec: &LoadSpec, provider: Provider) -> Result<S
         }
         builder.commit_from_file(&spec.path)
     };
-    opened().map_err(|error: ort::Error| Attempt::Unusable(error.message().to_owned()))
+    opened().map_err(|error: ort::Error| Attempt::Unusable(in_short(error.message()).to_owned()))
 }
 
 /// Returns what is registered for a provider: itself, and for TensorRT also CUDA where that is named

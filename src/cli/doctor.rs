@@ -114,7 +114,7 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         CHECK          STATE      FOUND
         port           ● ok       127.0.0.1:8080 is free
-        provider cuda  ◐ warning  not in this library, w…
+        provider cuda  ◐ warning  not in this library,…
         ! provider cuda: not in this library, which is a long story: models run on cpu instead
         ● a server of this configuration can run here
         ");

@@ -77,6 +77,7 @@ fn every_number_duration_and_size_has_a_bound_or_is_free_on_purpose() {
         "memory.server_reserve",
         "memory.headroom",
         "memory.headroom_min",
+        "runtime.device_memory",
         "predlog.keep_for",
         "predlog.keep_size",
         "sink.max_age",

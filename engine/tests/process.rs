@@ -131,7 +131,10 @@ impl Process {
             self_check_every: Duration::ZERO,
             generation,
         };
-        self.sender.send(&ToWorker::Load(spec)).await.unwrap();
+        self.sender
+            .send(&ToWorker::Load(Box::new(spec)))
+            .await
+            .unwrap();
         let ready = self.next().await.unwrap();
         assert!(matches!(ready, Received::RuntimeReady(_)), "{ready:?}");
         assert_eq!(self.next().await.unwrap(), Received::Warming);

@@ -82,7 +82,7 @@ impl Worker {
 
     pub(crate) async fn load(&mut self, spec: &LoadSpec) -> Result<Loaded, EngineError> {
         self.sender
-            .send(&ToWorker::Load(spec.clone()))
+            .send(&ToWorker::Load(Box::new(spec.clone())))
             .await
             .unwrap();
         loop {

@@ -22,6 +22,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY actors actors
 COPY benches benches
 COPY engine engine
+COPY sources sources
 COPY text text
 COPY src src
 # What has been compiled outlives the build in a cache, and no layer has it. Cargo goes by the files'

@@ -22,7 +22,9 @@ scripts/install-postgresql.sh
 scripts/install-openssl.sh
 scripts/install-faketime.sh
 scripts/install-strace.sh
+scripts/install-openvino.sh
 scripts/install-clients.sh
+scripts/install-mlflow.sh
 
 step "format"
 cargo fmt --all --check

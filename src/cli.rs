@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! `impetus serve` is the server; the other commands are for the person in
-//! front of it: `check-config` says what the server would run with, `status`
+//! front of it: `check-config` says what the server would run with, `doctor` whether it could, `status`
 //! how a running one is, `predictions` what it has logged, `chat` what a model of it has to say, `metrics` which
 //! figures it has, `openapi` what it answers over HTTP. `worker` is the
 //! server's own re-execution of itself and is hidden, since nobody else can
@@ -14,8 +14,10 @@
 
 pub mod chat;
 pub mod check_config;
+pub mod doctor;
 mod fetch;
 pub mod metrics;
+pub mod models;
 pub mod openapi;
 pub mod predictions;
 pub mod status;
@@ -56,6 +58,8 @@ pub enum Command {
     Worker(WorkerArgs),
     /// Check the configuration and print what holds in the end
     CheckConfig(CheckConfigArgs),
+    /// Say whether a server of this configuration could run here, and which execution providers are usable
+    Doctor(DoctorArgs),
     /// Say which metrics a server has
     Metrics(MetricsArgs),
     /// Print the OpenAPI document of what a server of this configuration answers over HTTP
@@ -66,6 +70,8 @@ pub enum Command {
     Predictions(PredictionsArgs),
     /// Talk with a model of a running server
     Chat(ChatArgs),
+    /// List, load and unload models of a running server, or fetch models
+    Models(ModelsArgs),
 }
 
 /// Arguments of `impetus serve`.
@@ -91,6 +97,23 @@ pub struct WorkerArgs {
     /// Library to load before it is asked for
     #[arg(long, value_name = "FILE")]
     pub runtime: Option<PathBuf>,
+    /// Make one session with this execution provider, say what came of it and end
+    #[arg(long, value_name = "PROVIDER", requires = "runtime")]
+    pub probe: Option<String>,
+    /// How that provider is set up, as JSON
+    #[arg(long, value_name = "JSON", requires = "probe")]
+    pub probe_options: Option<String>,
+}
+
+/// Arguments of `impetus doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// TOML file to configure from; the environment overrules it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Form of the answer
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub output: DoctorOutput,
 }
 
 /// Arguments of `impetus check-config`.
@@ -211,6 +234,84 @@ pub struct ChatArgs {
     pub timeout: Period,
 }
 
+/// Arguments of `impetus models`.
+#[derive(Clone, Debug, Args)]
+pub struct ModelsArgs {
+    /// What to do with them
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+}
+
+/// What there is to do with models.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// List the models of a running server, every version of them
+    List(ServerArgs),
+    /// Load a model as it lies in its source now, beside the version that serves
+    Load(OrderArgs),
+    /// Unload a model, once it has answered what it has
+    Unload(OrderArgs),
+    /// Fetch models into the cache, or have a running server fetch one
+    Download(DownloadArgs),
+}
+
+/// Which server to ask, and in which form to show its answer.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// Address of the server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Form of the answer
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub output: ModelsOutput,
+    /// Longest wait for the answer
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub timeout: Period,
+}
+
+/// Arguments of `impetus models load` and `unload`.
+#[derive(Clone, Debug, Args)]
+pub struct OrderArgs {
+    /// The name of the model
+    pub name: String,
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// Arguments of `impetus models download`.
+#[derive(Clone, Debug, Args)]
+pub struct DownloadArgs {
+    /// Where models come from, such as models:/NAME@ALIAS or s3://BUCKET/PATH; those of the
+    /// configuration when not given
+    #[arg(value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// The name under which the model is served; that in the registry, or of the folder or the file
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// TOML file to configure from; the environment overrules it
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub config: Option<PathBuf>,
+    /// Have the server at this address fetch it, and load it
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Form of the answer
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub output: ModelsOutput,
+    /// Longest time for each model
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub timeout: Period,
+}
+
+/// Forms in which `impetus models` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModelsOutput {
+    /// For people
+    Table,
+    /// What the server answered, or an object of the same kind
+    Json,
+}
+
 /// Forms in which `impetus predictions` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PredictionsOutput {
@@ -230,6 +331,15 @@ pub enum ConfigOutput {
     /// A configuration file, with a comment behind each value that somebody set
     Toml,
     /// One object of `config`, `sources` and `warnings`
+    Json,
+}
+
+/// Forms in which `impetus doctor` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DoctorOutput {
+    /// A table, and what to do
+    Human,
+    /// One object of `fit` and `findings`
     Json,
 }
 
@@ -281,8 +391,13 @@ impl WorkerArgs {
             word.push(path);
             word
         });
+        let probe = self.probe.iter().map(|name| format!("--probe={name}"));
+        let options = self.probe_options.iter();
+        let options = options.map(|options| format!("--probe-options={options}"));
         words
             .into_iter()
+            .chain(probe)
+            .chain(options)
             .map(OsString::from)
             .chain(runtime)
             .collect()
@@ -345,6 +460,8 @@ mod tests {
             log_level: "info,impetus_engine=debug".to_owned(),
             log_format: LogFormat::Human,
             runtime: Some(PathBuf::from("/opt/libonnxruntime.so")),
+            probe: Some("cuda".to_owned()),
+            probe_options: Some("{\"device\": 1}".to_owned()),
         };
         let mut words = vec![OsString::from("impetus")];
         words.extend(args.command_line());

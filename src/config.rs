@@ -41,7 +41,9 @@ mod metrics;
 mod models;
 mod predlog;
 mod reference;
+mod runtime;
 mod runtime_library;
+mod sources;
 mod storage;
 mod units;
 mod validate;
@@ -55,7 +57,7 @@ pub use admin::AdminConfig;
 pub use catalogue::{Bound, Catalogue, Key, Kind, Section};
 pub use edge::{GrpcConfig, HttpConfig};
 pub use effective::{as_json, as_toml};
-pub use environment::{Warning, process_environment};
+pub use environment::{Warning, process_environment, store_environment};
 pub use error::{ConfigError, Problem};
 pub use generation::GenerationConfig;
 pub use health::{HealthConfig, READINESS_CHECKS};
@@ -64,13 +66,15 @@ pub use load::{LoadArgs, Loaded, Source, Sources};
 pub use log::{LogConfig, LogFormat};
 pub use memory::{ForensicsConfig, MemoryConfig, QuarantineConfig};
 pub use metrics::MetricsConfig;
-pub use models::{Isolation, ModelControlBy, ModelMode, ModelsConfig, RuntimeConfig, WhenFull};
+pub use models::{Isolation, ModelControlBy, ModelMode, ModelsConfig, WhenFull};
 pub use predlog::{DriftConfig, LogMode, PredlogConfig, Readiness, SinkConfig, SinkKind, SinkUrl};
 pub use reference::reference;
+pub use runtime::{CoreMlUnits, RuntimeConfig};
 pub use runtime_library::{RuntimeLibraryMissing, SearchPlaces, resolve_runtime_library};
+pub use sources::{DownloadsConfig, RegistryConfig, StoresConfig};
 pub use storage::DataConfig;
 pub use units::{Bytes, InvalidUnit, Period};
-pub use validate::Violation;
+pub use validate::{Violation, is_model_name};
 
 /// The configuration of one server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -96,6 +100,12 @@ pub struct Config {
     pub health: HealthConfig,
     /// The models and the workers that run them.
     pub models: ModelsConfig,
+    /// The MLflow registry, for models whose source is `models:/…`.
+    pub registry: RegistryConfig,
+    /// Object stores, for models whose source is `s3://…`, `gs://…`, `az://…` or `https://…`.
+    pub stores: StoresConfig,
+    /// How models from elsewhere are fetched, and the cache in which they end.
+    pub downloads: DownloadsConfig,
     /// How models that generate text do so. A model may say otherwise (`[generation]` in its `model.toml`).
     pub generation: GenerationConfig,
     /// Metrics, beside those that are always there.
@@ -106,7 +116,7 @@ pub struct Config {
     pub quarantine: QuarantineConfig,
     /// What is kept of workers that were killed or crashed, in `forensics/` of the data folder.
     pub forensics: ForensicsConfig,
-    /// The native model runtime.
+    /// The native model runtime, and on what it computes.
     pub runtime: RuntimeConfig,
     /// Where the server writes.
     pub data: DataConfig,
@@ -202,6 +212,9 @@ impl Default for Config {
             grpc: GrpcConfig::default(),
             health: HealthConfig::default(),
             models: ModelsConfig::default(),
+            registry: RegistryConfig::default(),
+            stores: StoresConfig::default(),
+            downloads: DownloadsConfig::default(),
             generation: GenerationConfig::default(),
             metrics: MetricsConfig::default(),
             memory: MemoryConfig::default(),

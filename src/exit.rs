@@ -11,7 +11,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | orderly end; for `impetus status`: healthy or degraded |
-//! | 1 | `impetus status`: the server says that it is unhealthy; `impetus predictions`: it cannot read its log; `impetus chat`: it cannot answer |
+//! | 1 | `impetus status`: the server says that it is unhealthy; `impetus predictions`: it cannot read its log; `impetus chat`: it cannot answer; `impetus doctor`: a server of this configuration cannot do what it is to do |
 //! | 2 | `impetus status`, `impetus predictions`, `impetus chat`: no server answered |
 //! | 64 | wrong usage or wrong configuration; the lines on stderr name each key |
 //! | 69 | something needed at the start is not to be had, such as the port |

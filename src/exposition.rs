@@ -27,6 +27,7 @@ mod process;
 mod reference;
 mod requests;
 mod resources;
+mod sources;
 #[cfg(test)]
 pub(crate) mod tests;
 mod vllm;
@@ -49,7 +50,7 @@ pub enum Format {
 }
 
 /// Every subject, in the order of the text.
-static SUBJECTS: [&Subject; 12] = [
+static SUBJECTS: [&Subject; 13] = [
     &health::SUBJECT,
     &requests::SUBJECT,
     &grpc::SUBJECT,
@@ -58,6 +59,7 @@ static SUBJECTS: [&Subject; 12] = [
     &generation::SUBJECT,
     &vllm::SUBJECT,
     &workers::SUBJECT,
+    &sources::SUBJECT,
     &actors::SUBJECT,
     &predlog::SUBJECT,
     &resources::SUBJECT,
@@ -102,6 +104,7 @@ pub fn scrape(state: &AppState, format: Format) -> prometheus::Result<String> {
         inferences::expose(state, &mut families);
         generation::expose(state, &mut families);
         workers::expose(state, &facts, &mut families);
+        sources::expose(state, &mut families);
     }
     actors::expose(state, &mut families);
     predlog::expose(state, &mut families);

@@ -30,15 +30,18 @@ mod strenuous;
 mod traffic;
 mod v1;
 mod v2;
+mod webhook;
 
 use std::sync::{Arc, OnceLock};
 
 use actix_web::web;
+use impetus_actors::downloader::Downloads;
 use impetus_actors::model_loader::ModelControl;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::PredictionLog;
 use impetus_actors::serving::Catalog;
 use impetus_actors::serving::quarantine::Quarantine;
+use impetus_actors::sources::shelf::Shelf;
 use impetus_supervision::{FaultKit, SupervisorRef};
 
 use crate::config::{Config, Role};
@@ -50,6 +53,7 @@ pub(crate) use connection::find_half_open;
 pub(crate) use local::PASSED_ON;
 pub(crate) use request::is_well_formed_id;
 pub use traffic::{Closed, Endpoint, InFlight, Port, Traffic};
+pub use webhook::Webhook;
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -70,10 +74,18 @@ pub struct AppState {
     pub recorder: Option<Arc<Recorder>>,
     /// The hand that loads and unloads models, where this process serves any.
     pub control: Option<ModelControl>,
+    /// The models that come from elsewhere.
+    pub shelf: Arc<Shelf>,
+    /// The hand that fetches them, where this process serves any.
+    pub downloads: Option<Downloads>,
+    /// Where the registry tells of changes, where it may.
+    pub webhook: Option<Arc<Webhook>>,
     /// Work that has come in.
     pub traffic: Arc<Traffic>,
     /// The room on the disk of the data folder.
     pub disk: Arc<DataDisk>,
+    /// What `/openapi.json` answers.
+    pub openapi: Arc<openapi::Text>,
     /// The phase of the process.
     pub lifecycle: Arc<Lifecycle>,
     /// The root supervisor, once the tree has been started.
@@ -112,7 +124,7 @@ pub fn busy_routes(config: &mut web::ServiceConfig, state: &AppState) {
 
 /// Routes of the main port beside those and the health plane's.
 pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
-    openapi::routes(config, state);
+    openapi::routes(config);
     docs::routes(config);
     if state.role().infers() {
         models::order_routes(config);
@@ -120,6 +132,7 @@ pub fn work_routes(config: &mut web::ServiceConfig, state: &AppState) {
         v2::routes(config);
         v1::routes(config);
         openai::routes(config);
+        webhook::routes(config);
     }
     if state.role().logs() {
         predlog::routes(config);

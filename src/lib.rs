@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 pub mod data_disk;
+pub mod doctor;
 pub mod exit;
 pub mod exposition;
 pub mod grpc;

@@ -23,6 +23,7 @@ fn run(command: Command) -> Exit {
         Command::CheckConfig(args) => {
             cli::check_config::run(&args, process_environment(), &mut stdout(), &mut stderr())
         }
+        Command::Doctor(args) => cli::doctor::run(&args, process_environment()),
         Command::Metrics(args) => cli::metrics::run(&args, &mut stdout()),
         Command::Openapi(args) => {
             cli::openapi::run(&args, process_environment(), &mut stdout(), &mut stderr())
@@ -30,5 +31,6 @@ fn run(command: Command) -> Exit {
         Command::Status(args) => cli::status::run(&args),
         Command::Predictions(args) => cli::predictions::run(&args),
         Command::Chat(args) => cli::chat::run(&args),
+        Command::Models(args) => cli::models::run(&args, process_environment()),
     }
 }

@@ -10,8 +10,11 @@ mod banner;
 mod descriptors;
 mod ending;
 mod no_model;
+pub(crate) mod remote_models;
 mod settings;
 mod signals;
+
+pub(crate) use settings::providers;
 
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -194,6 +197,9 @@ fn run(server: Server, mut signals: Signals) -> Exit {
             }
         };
         banner::print(&config);
+        // What the start took, descriptions of configuration and interface above all, is several times what
+        // the server needs from here on.
+        impetus_engine::give_back_freed_memory();
         info!(
             version = env!("CARGO_PKG_VERSION"),
             role = ending.state.role().service(),

@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod db_writer;
+pub mod downloader;
 pub mod drift_watch;
 pub mod forwarder;
 pub mod heartbeat;
@@ -15,6 +16,7 @@ pub mod model_loader;
 pub mod orphans;
 pub mod outcomes;
 pub mod predlog;
+pub mod registry;
 pub mod serving;
 pub mod sliding;
 pub mod sources;

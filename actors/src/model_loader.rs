@@ -28,6 +28,7 @@ use crate::serving::opening::{self, PROBE_WITHIN};
 use crate::serving::worker::Workshop;
 use crate::serving::{Commons, ModelEntry, ModelState, ServedModel, ServingLimits, Standing};
 use crate::sources::folder::{self, Found, ScanError, Wanted};
+use crate::sources::shelf::Shelf;
 use change::{Change, Turn, by_name};
 use orders::Orders;
 
@@ -88,6 +89,8 @@ pub struct LoaderShared {
     pub board: BoardSource,
     /// What all models have in common.
     pub commons: Arc<Commons>,
+    /// The models that come from elsewhere than the folder.
+    pub shelf: Arc<Shelf>,
     /// What people have asked for.
     orders: Mutex<Orders>,
 }
@@ -111,6 +114,8 @@ pub enum LoaderMsg {
         /// For the answer.
         reply: Reply<Result<Vec<Arc<ServedModel>>, OrderError>>,
     },
+    /// Look at the sources at once: something has arrived, or is asked for.
+    Look,
     /// Look at what a model has come to.
     Changed {
         /// Its label.
@@ -123,6 +128,7 @@ impl Message for LoaderMsg {
         match self {
             Self::Load { .. } => "load",
             Self::Unload { .. } => "unload",
+            Self::Look => "look",
             Self::Changed { .. } => "changed",
         }
     }
@@ -138,8 +144,10 @@ impl LoaderShared {
         shop: Arc<Workshop>,
         models: SupervisorRef,
         commons: Arc<Commons>,
+        shelf: Arc<Shelf>,
     ) -> Self {
         Self {
+            shelf,
             orders: Mutex::new(Orders::new(settings.mode, settings.load.iter().cloned())),
             board: Arc::clone(&shop.board),
             settings,
@@ -154,6 +162,16 @@ impl LoaderShared {
     pub fn control(&self, loader: ActorRef<LoaderMsg>) -> ModelControl {
         let dir = self.settings.dir.clone();
         ModelControl::new(loader, Arc::clone(&self.shop.catalog), dir)
+    }
+
+    /// Returns what is to be served of what lies in the folder and of what comes from elsewhere, which
+    /// goes before a folder of the same name.
+    fn wanted(&self, found: &[Found]) -> Vec<Wanted> {
+        let mut orders = self.orders();
+        let mut wanted = orders.wanted(found, &self.settings.dir);
+        wanted.retain(|wanted| !self.shelf.has(&wanted.spec.name));
+        wanted.extend(orders.shelved(&self.shelf));
+        wanted
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
@@ -208,11 +226,8 @@ impl ModelLoader {
         given: Option<Box<Given>>,
     ) -> Result<Vec<Arc<ServedModel>>, OrderError> {
         let found = self.look(ctx).await.map_err(OrderError::Source)?;
-        if !found.iter().any(|found| found.name == name) {
-            return Err(OrderError::NotThere {
-                name: name.to_owned(),
-                dir: self.shared.settings.dir.clone(),
-            });
+        if !self.is_there(name, &found) {
+            return Err(self.not_there(name));
         }
         info!(model = %name, "model is to be loaded");
         self.shared.orders().load(name, given);
@@ -227,16 +242,24 @@ impl ModelLoader {
     ) -> Result<Vec<Arc<ServedModel>>, OrderError> {
         let found = self.look(ctx).await.map_err(OrderError::Source)?;
         let leaving = self.standing(name, |_| true);
-        if leaving.is_empty() && !found.iter().any(|found| found.name == name) {
-            return Err(OrderError::NotThere {
-                name: name.to_owned(),
-                dir: self.shared.settings.dir.clone(),
-            });
+        if leaving.is_empty() && !self.is_there(name, &found) {
+            return Err(self.not_there(name));
         }
         info!(model = %name, "model is to be unloaded");
         self.shared.orders().unload(name);
         self.apply(ctx, &found).await;
         Ok(leaving)
+    }
+
+    fn is_there(&self, name: &str, found: &[Found]) -> bool {
+        found.iter().any(|found| found.name == name) || self.shared.shelf.has(name)
+    }
+
+    fn not_there(&self, name: &str) -> OrderError {
+        OrderError::NotThere {
+            name: name.to_owned(),
+            dir: self.shared.settings.dir.clone(),
+        }
     }
 
     fn standing(&self, name: &str, which: impl Fn(&ServedModel) -> bool) -> Vec<Arc<ServedModel>> {
@@ -250,9 +273,14 @@ impl ModelLoader {
     /// started a second time: its answer is taken when it comes.
     async fn scan(&mut self) -> Result<Vec<Found>, String> {
         let dir = self.shared.settings.dir.clone();
-        let scan = self
-            .scan
-            .get_or_insert_with(|| tokio::task::spawn_blocking(move || folder::scan(&dir)));
+        // Where models come from elsewhere, there need be no folder.
+        let may_lack = !self.shared.shelf.sources().is_empty();
+        let scan = self.scan.get_or_insert_with(|| {
+            tokio::task::spawn_blocking(move || match dir.exists() || !may_lack {
+                true => folder::scan(&dir),
+                false => Ok(Vec::new()),
+            })
+        });
         let Ok(result) = tokio::time::timeout(SCAN_WITHIN, scan).await else {
             return Err(format!(
                 "model folder {} did not answer within {} s",
@@ -288,7 +316,7 @@ impl ModelLoader {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let wanted = shared.orders().wanted(found, &shared.settings.dir);
+        let wanted = shared.wanted(found);
         if wanted.is_empty() {
             self.probe_runtime(ctx).await;
             if !ctx.fence().is_current() {
@@ -308,7 +336,7 @@ impl ModelLoader {
             self.take_out(&model).await;
         }
         for model in running {
-            if model.problem().is_none() && !self.stands(&model) {
+            if model.is_here() && !self.stands(&model) {
                 ctx.progress("hang a model in", ORDER_WITHIN * 2);
                 self.hang_in(&model).await;
             }
@@ -410,7 +438,7 @@ impl ModelLoader {
                     Standing::Serving => false,
                 };
                 let label = model.spec().label();
-                if awaited && model.problem().is_none() && self.watched.insert(label.clone()) {
+                if awaited && model.is_here() && self.watched.insert(label.clone()) {
                     let within = self.shared.settings.retire_within;
                     ctx.spawn(tell(Arc::clone(model), label, within, ctx.myself()));
                 }
@@ -452,6 +480,7 @@ impl Actor for ModelLoader {
                 reply.send(self.load(ctx, &name, given).await);
             }
             LoaderMsg::Unload { name, reply } => reply.send(self.unload(ctx, &name).await),
+            LoaderMsg::Look => self.reconcile(ctx).await,
             LoaderMsg::Changed { label } => {
                 self.watched.remove(&label);
                 self.turn(ctx).await;

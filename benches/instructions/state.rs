@@ -55,6 +55,7 @@ pub(crate) fn with_one_model() -> anyhow::Result<AppState> {
         memory: None,
         resources: Resources::default(),
         predlog: None,
+        registry: None,
         previous_run: None,
     };
     Ok(AppState {
@@ -66,6 +67,10 @@ pub(crate) fn with_one_model() -> anyhow::Result<AppState> {
         predlog: None,
         recorder: None,
         control: None,
+        shelf: Arc::default(),
+        downloads: None,
+        webhook: None,
+        openapi: Arc::default(),
         traffic: Arc::new(Traffic::default()),
         disk: Arc::default(),
         lifecycle: Arc::default(),
@@ -88,6 +93,7 @@ fn wanted() -> Wanted {
         },
         fingerprint: Fingerprint::default(),
         problem: None,
+        arrival: None,
     }
 }
 

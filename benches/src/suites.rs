@@ -1,6 +1,7 @@
 //! One suite for each promise.
 
 mod actor;
+mod download;
 mod generate;
 mod generate_cpu;
 mod generate_prefill;
@@ -17,6 +18,7 @@ mod predict;
 mod scrape;
 mod spare;
 mod start;
+mod switch;
 mod worker;
 
 use clap::ValueEnum;
@@ -64,6 +66,10 @@ pub(crate) enum Suite {
     LogDrain,
     /// Latency of the liveness probe: idle, saturated, under faults, throttled.
     Health,
+    /// What a change of version costs the requests that come meanwhile.
+    Switch,
+    /// How fast a model is fetched, against curl.
+    Download,
     /// Tokens a second with 1, 8 and 16 streams, against a bare loop and onnxruntime-genai.
     Generate,
     /// How much a long prompt holds up the streams that run.
@@ -93,6 +99,8 @@ impl Suite {
             Self::LogLarge => "log-large: reading a log of many rows",
             Self::LogDrain => "log-drain: from the file to PostgreSQL",
             Self::Health => "health: latency of the liveness probe",
+            Self::Switch => "switch: a new version, and the requests that come meanwhile",
+            Self::Download => "download: a model, against curl",
             Self::Generate => "generate: tokens a second",
             Self::GeneratePrefill => "generate-prefill: a long prompt, and those that run",
             Self::GeneratePrefix => "generate-prefix: a beginning that is known",
@@ -101,7 +109,7 @@ impl Suite {
     }
 
     /// Returns those that run when none is named: all but what needs a PostgreSQL, ten gigabytes, or
-    /// models that have to be made first.
+    /// models that have to be made first, or two gigabytes of memory.
     pub(crate) fn usual() -> impl Iterator<Item = Self> {
         let all = Self::value_variants().iter().copied();
         all.filter(|suite| {
@@ -109,6 +117,7 @@ impl Suite {
                 suite,
                 Self::LogLarge
                     | Self::LogDrain
+                    | Self::Download
                     | Self::Generate
                     | Self::GeneratePrefill
                     | Self::GeneratePrefix
@@ -134,6 +143,8 @@ impl Suite {
             Self::LogLarge => log_large::run(places, asked.rows),
             Self::LogDrain => log_drain::run(places, asked.rows),
             Self::Health => health::run(places),
+            Self::Switch => switch::run(places),
+            Self::Download => download::run(places),
             Self::Generate => generate::run(places, asked.shape.as_deref()),
             Self::GeneratePrefill => generate_prefill::run(places),
             Self::GeneratePrefix => generate_prefix::run(places),

@@ -70,6 +70,14 @@ pub enum EngineError {
         /// What it asks for.
         reason: String,
     },
+    /// None of the execution providers that the model may run on is there and works.
+    #[error("no execution provider can run model file {}: {reason}", path.display())]
+    NoProvider {
+        /// The model's file.
+        path: PathBuf,
+        /// What was wrong with each, and what to do.
+        reason: String,
+    },
     /// A sample that is stated for the model's first runs is none of its inputs, or fails.
     #[error("warm-up sample {key} cannot be used: {reason}")]
     SampleRefused {
@@ -217,6 +225,7 @@ impl EngineError {
             | Self::ModelMissing { .. }
             | Self::ModelCorrupt { .. }
             | Self::ModelUnsupported { .. }
+            | Self::NoProvider { .. }
             | Self::SampleRefused { .. }
             | Self::NotLoaded
             | Self::Protocol { .. } => Fault::Internal,

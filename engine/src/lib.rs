@@ -9,7 +9,7 @@
 //! - [`arena`]: shared memory for tensors too large for a socket;
 //! - [`generate`]: what is said about text that is generated, and the worker's side of it;
 //! - [`link`]: the server's end, asynchronous and free of native code;
-//! - [`runtime`]: the traits behind which ONNX Runtime stands;
+//! - [`runtime`]: the traits behind which ONNX Runtime and Core ML stand;
 //! - [`worker`]: the worker's main loop, as a process or on a thread.
 //!
 //! Only [`worker`] ever calls into [`runtime`]; a server that uses [`link`] alone never loads a
@@ -29,7 +29,10 @@ pub mod worker;
 pub use arena::{Arena, ArenaLayout};
 pub use error::{EngineError, Fault};
 pub use link::{Limits, LinkError, Received, StackedInput};
-pub use platform::exit_now;
-pub use runtime::{Fill, LoadSpec, Loaded, RuntimeInfo, WarmUpInput, WarmUpRun, WarmUpSample};
+pub use platform::{exit_now, give_back_freed_memory};
+pub use runtime::{
+    ComputeUnits, Execution, Fill, LoadSpec, Loaded, ModelFormat, PassedOver, Provider,
+    ProviderOptions, Providers, RuntimeInfo, WarmUpInput, WarmUpRun, WarmUpSample,
+};
 pub use tensor::{DType, Dim, Tensor, TensorError, TensorSpec, TensorView};
 pub use worker::{WorkerExit, WorkerOptions};

@@ -15,4 +15,4 @@ pub(crate) use linux::*;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::*;
 pub(crate) use unix::crash_by_signal;
-pub use unix::exit_now;
+pub use unix::{exit_now, give_back_freed_memory};

@@ -28,7 +28,7 @@ use thiserror::Error;
 pub use message::{Done, FromWorker, Place, Run, SlotGrant, Terms, ToWorker, WireTensor};
 
 /// Changes whenever a message or a frame changes its meaning.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Why what arrived is not what the other end should have said.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -9,7 +9,12 @@
 //! Every failure is an [`EngineError`]; a crash of native code is no error but the end of the
 //! process, which is why there is one.
 
+mod by_model;
+#[cfg(any(test, all(feature = "coreml", target_os = "macos")))]
+mod coreml;
+mod format;
 pub mod onnx;
+mod provider;
 mod warm_up;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +27,12 @@ use crate::error::EngineError;
 use crate::generate::{Decoder, GenerationInfo, GenerationSpec};
 use crate::tensor::{TensorSpec, TensorView};
 
+pub use by_model::ByModel;
+pub use format::ModelFormat;
+pub(crate) use provider::{Attempt, first_that_works};
+pub use provider::{
+    ComputeUnits, Execution, PassedOver, Provider, ProviderOptions, Providers, UnknownProvider,
+};
 pub use warm_up::{Fill, WarmUpInput, WarmUpRun, WarmUpSample};
 
 /// What to load, and how.
@@ -41,6 +52,8 @@ pub struct LoadSpec {
     pub samples: Vec<WarmUpSample>,
     /// The runtime's library.
     pub runtime: PathBuf,
+    /// What may execute it, in the order in which that is tried.
+    pub providers: Providers,
     /// How long the inference thread may be idle before it repeats the sample; zero for never.
     pub self_check_every: Duration,
     /// How it generates text, if that is what it does; its vocabulary comes before.
@@ -64,8 +77,10 @@ pub struct Loaded {
     pub sample_runs: Vec<WarmUpRun>,
     /// Whether the first dimension of every input and output is free, so that runs can be stacked.
     pub max_batch_free: bool,
-    /// What executes the model.
+    /// What has loaded the model.
     pub runtime: RuntimeInfo,
+    /// What executes its operators.
+    pub execution: Execution,
     /// How it generates text, if that is what it does.
     pub generation: Option<GenerationInfo>,
 }
@@ -90,6 +105,11 @@ pub type Interrupt = Arc<dyn Fn() + Send + Sync>;
 pub trait Runtime {
     /// Loads and starts the library; may be called again with the same path.
     fn start(&mut self, library: &Path) -> Result<RuntimeInfo, EngineError>;
+
+    /// Loads and starts what this model needs; may be called again.
+    fn start_for(&mut self, spec: &LoadSpec) -> Result<RuntimeInfo, EngineError> {
+        self.start(&spec.runtime)
+    }
 
     /// Loads a model; the runtime has been started.
     fn load(&mut self, spec: &LoadSpec) -> Result<Box<dyn Model>, EngineError>;
@@ -123,6 +143,11 @@ pub trait Model {
         inputs: &[TensorView<'_>],
         deliver: &mut Deliver<'_>,
     ) -> Result<(), EngineError>;
+
+    /// Returns what executes its operators.
+    fn execution(&self) -> Execution {
+        Execution::default()
+    }
 
     /// Returns what makes a run end early, if the runtime can do that.
     fn interrupt(&self) -> Option<Interrupt> {

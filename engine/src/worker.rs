@@ -38,8 +38,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::platform;
-use crate::runtime::Runtime;
 use crate::runtime::onnx::OnnxRuntime;
+use crate::runtime::{ByModel, Runtime};
 use interrupts::Interrupts;
 use service::Equipment;
 
@@ -181,7 +181,7 @@ pub fn main_from_stdin(args: WorkerArgs) -> i32 {
 // === impl WorkerOptions ===
 
 impl WorkerOptions {
-    /// Returns options with another runtime than ONNX Runtime, made on the inference thread.
+    /// Returns options with another runtime than those of this build, made on the inference thread.
     pub fn with_runtime(runtime: impl FnOnce() -> Box<dyn Runtime> + Send + 'static) -> Self {
         Self {
             runtime: Box::new(runtime),
@@ -191,7 +191,7 @@ impl WorkerOptions {
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self::with_runtime(|| Box::new(OnnxRuntime))
+        Self::with_runtime(|| Box::new(ByModel::default()))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use impetus_engine::runtime::Runtime;
 use impetus_engine::runtime::onnx::OnnxRuntime;
-use impetus_engine::{EngineError, Fault, LoadSpec};
+use impetus_engine::{EngineError, Fault, LoadSpec, Providers};
 
 fn start(library: &Path) -> EngineError {
     let error = OnnxRuntime.start(library).unwrap_err();
@@ -21,6 +21,7 @@ fn start(library: &Path) -> EngineError {
         warm_up: true,
         samples: Vec::new(),
         runtime: library.to_owned(),
+        providers: Providers::default(),
         self_check_every: Duration::ZERO,
         generation: None,
     };

@@ -14,7 +14,9 @@ use impetus_engine::generate::GenerationSpec;
 use impetus_engine::link::{self, Receiver, Sender};
 use impetus_engine::protocol::ToWorker;
 use impetus_engine::worker::{self, WorkerArgs};
-use impetus_engine::{Arena, DType, Limits, LinkError, LoadSpec, Received, StackedInput};
+use impetus_engine::{
+    Arena, DType, Limits, LinkError, LoadSpec, Providers, Received, StackedInput,
+};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -125,10 +127,14 @@ impl Process {
             warm_up: true,
             samples: Vec::new(),
             runtime: library(),
+            providers: Providers::default(),
             self_check_every: Duration::ZERO,
             generation,
         };
-        self.sender.send(&ToWorker::Load(spec)).await.unwrap();
+        self.sender
+            .send(&ToWorker::Load(Box::new(spec)))
+            .await
+            .unwrap();
         let ready = self.next().await.unwrap();
         assert!(matches!(ready, Received::RuntimeReady(_)), "{ready:?}");
         assert_eq!(self.next().await.unwrap(), Received::Warming);

@@ -75,6 +75,23 @@ pub(super) fn fetch(
     read(url, response)
 }
 
+/// Posts an order to `path` under a base address; `within` is the longest wait for the answer.
+pub(super) fn post(
+    base: &str,
+    path: &str,
+    order: &Value,
+    within: Duration,
+) -> Result<Answer, NoAnswer> {
+    let url = endpoint(base, path);
+    let agent = speaking(&url, agent().timeout_global(Some(within)).build())?;
+    let response = agent.post(&url).send_json(order);
+    let response = response.map_err(|reason| NoAnswer::Unreachable {
+        url: url.clone(),
+        reason,
+    })?;
+    read(url, response)
+}
+
 /// Asks for a file under a base address and copies it to `out` as it comes; `within` is the longest
 /// wait for its beginning, and how long it then takes is for whoever watches it to decide.
 pub(super) fn copy(

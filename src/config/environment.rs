@@ -22,6 +22,7 @@ use super::error::Problem;
 use super::load::{Assignment, Source};
 
 const PREFIX: &str = "IMPETUS_";
+const STORES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
 /// The names without a double underscore, with their keys; where two stand for
 /// one key, the earlier wins.
@@ -78,6 +79,19 @@ pub fn process_environment() -> Vec<(String, String)> {
             (name, value.to_string_lossy().into_owned())
         })
         .filter(|(name, _)| is_ours(name))
+        .collect()
+}
+
+/// Returns the variables by which the tools of stores are configured, in lower case: `AWS_…`, `GOOGLE_…` and
+/// `AZURE_…`. One that is not UTF-8 is left out: none of them can be meant so.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+#[must_use]
+pub fn store_environment() -> Vec<(String, String)> {
+    let of_stores = |name: &str| STORES.iter().any(|prefix| name.starts_with(prefix));
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| of_stores(name))
+        .map(|(name, value)| (name.to_lowercase(), value))
         .collect()
 }
 

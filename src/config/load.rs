@@ -235,7 +235,10 @@ fn section_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Returns the candidate that is most like the text, if one is like enough to be a slip of the pen.
-fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    text: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     const ALIKE: f64 = 0.85;
     candidates
         .map(|candidate| (strsim::jaro_winkler(text, candidate), candidate))

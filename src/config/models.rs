@@ -1,5 +1,6 @@
 //! Where models come from, and what each may cost.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -13,6 +14,8 @@ use super::units::{Bytes, Period};
 pub struct ModelsConfig {
     /// Folder of the models, one folder per model. Read only; may be shared.
     pub dir: PathBuf,
+    /// Models that come from elsewhere: a name and the source of each, `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `models:/NAME/STAGE` of the registry, or an address of a folder or a file such as `s3://bucket/path` or `https://host/model.onnx`. They are followed, as the folder is where the mode is `watch`.
+    pub remote: BTreeMap<String, String>,
     /// When the folder decides what is served. `watch`: always, so that a new version is loaded beside the old one and takes over. `startup`: at the start, and later only for a model that is asked for. `explicit`: never; only what `models.load` and requests to load ask for is served.
     pub mode: ModelMode,
     /// Models to be loaded at the start where the mode is `explicit`.
@@ -147,14 +150,6 @@ pub enum WhenFull {
     DropOldest,
 }
 
-/// The native model runtime.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RuntimeConfig {
-    /// Path of the ONNX Runtime library. Empty = look beside the binary, in `.onnxruntime` two folders above it and in the working folder, then where the system keeps libraries.
-    pub library: PathBuf,
-}
-
 // === impl ModelsConfig ===
 
 impl ModelsConfig {
@@ -200,6 +195,7 @@ impl Default for ModelsConfig {
     fn default() -> Self {
         Self {
             dir: PathBuf::from("models"),
+            remote: BTreeMap::new(),
             mode: ModelMode::Watch,
             load: Vec::new(),
             control: ModelControlBy::ByMode,

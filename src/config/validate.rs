@@ -8,12 +8,13 @@
 
 use std::net::IpAddr;
 
+use impetus_sources::Location;
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 
 use super::catalogue::{Catalogue, Section};
 use super::health::READINESS_CHECKS;
-use super::{Config, ModelMode, SinkKind};
+use super::{Config, ModelMode, RegistryConfig, SinkKind};
 
 /// A rule that a configuration breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +36,9 @@ pub(super) fn validate(config: &Config) -> Result<(), Vec<Violation>> {
     findings.check_ports(config);
     findings.check_health(config);
     findings.check_edge(config);
+    for problem in config.runtime.provider_problems() {
+        findings.add(&["runtime.providers"], problem);
+    }
     findings.check_budgets(config);
     match findings.0 {
         none if none.is_empty() => Ok(()),
@@ -220,6 +224,84 @@ impl Findings {
         }
     }
 
+    fn check_sources(&mut self, config: &Config) {
+        let Config {
+            models,
+            registry,
+            downloads,
+            ..
+        } = config;
+        for (name, source) in &models.remote {
+            if !is_model_name(name) {
+                let message = format!(
+                    "\"{name}\" is not a name for a model: letters, digits, \"-\", \"_\" and \".\", not in front"
+                );
+                self.add(&["models.remote"], message);
+            }
+            match source.parse::<Location>() {
+                Err(error) => self.add(&["models.remote"], format!("\"{name}\": {error}")),
+                Ok(Location::Registry(_)) if registry.url.is_empty() => {
+                    let message = format!(
+                        "\"{name}\" comes from a registry ({source}), and there is none: set registry.url"
+                    );
+                    self.add(&["models.remote", "registry.url"], message);
+                }
+                Ok(_) => {}
+            }
+        }
+        for name in config.stores.options.keys().filter(|name| is_secret(name)) {
+            let message = format!(
+                "\"{name}\" is a secret, and the configuration is shown to whoever asks for it: set {} in the environment instead",
+                name.to_uppercase()
+            );
+            self.add(&["stores.options"], message);
+        }
+        self.check_registry(registry);
+        self.within(
+            ("downloads.backoff_min", downloads.backoff_min),
+            ("downloads.backoff_max", downloads.backoff_max),
+        );
+    }
+
+    fn check_registry(&mut self, registry: &RegistryConfig) {
+        let url = &registry.url;
+        let host = ["http://", "https://"]
+            .iter()
+            .find_map(|scheme| url.strip_prefix(scheme));
+        if !url.is_empty() && host.is_none_or(|host| host.is_empty() || host.starts_with('/')) {
+            let message = "must be an address that begins with http:// or https://";
+            self.add(&["registry.url"], message);
+        }
+        if host.is_some_and(|host| {
+            host.split('/')
+                .next()
+                .is_some_and(|host| host.contains('@'))
+        }) {
+            let message = "must not have a password in it; name the user in registry.username and a file in registry.password_file";
+            self.add(&["registry.url"], message);
+        }
+        let has_token = !registry.token_file.as_os_str().is_empty();
+        let has_password = !registry.password_file.as_os_str().is_empty();
+        if has_token && (has_password || !registry.username.is_empty()) {
+            let message = "is there beside a user: give one of the two";
+            self.add(&["registry.token_file", "registry.username"], message);
+        }
+        if has_password && registry.username.is_empty() {
+            self.add(
+                &["registry.username"],
+                "must name the user of registry.password_file",
+            );
+        }
+        self.within(
+            ("registry.check_every", registry.check_every),
+            ("registry.poll_every", registry.poll_every),
+        );
+        self.within(
+            ("registry.check_timeout", registry.check_timeout),
+            ("registry.check_every", registry.check_every),
+        );
+    }
+
     fn check_budgets(&mut self, config: &Config) {
         let Config {
             models,
@@ -249,11 +331,34 @@ impl Findings {
             ("lifecycle.stop_timeout", lifecycle.stop_timeout),
         );
         self.check_sink(config);
+        self.check_sources(config);
         self.within(
             ("predlog.check_timeout", predlog.check_timeout),
             ("predlog.check_every", predlog.check_every),
         );
     }
+}
+
+/// Returns whether an option of a store is none that should be shown.
+fn is_secret(option: &str) -> bool {
+    let option = option.to_lowercase();
+    let is_file = option.ends_with("_file") || option.ends_with("_path");
+    let secret = [
+        "secret",
+        "password",
+        "token",
+        "credential",
+        "sas_key",
+        "account_key",
+    ];
+    !is_file && secret.iter().any(|word| option.contains(word))
+}
+
+/// Returns whether a text can be the name of a model that comes from elsewhere, as that of a folder can.
+#[must_use]
+pub fn is_model_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.chars().all(fits)
 }
 
 /// Returns whether a text is an IP address or has the form of a host name.

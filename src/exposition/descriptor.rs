@@ -51,6 +51,8 @@ pub(super) enum Values {
     ModelOrNone,
     /// The version of the model beside it, one that is there.
     Version,
+    /// What a registry calls the model's version, or `none`.
+    Stage,
     /// The name of an actor that is there.
     Actor,
     /// One value for as long as the process lives.

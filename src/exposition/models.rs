@@ -1,6 +1,7 @@
 //! Models: which are there, what state they are in, what waits for them.
 
 use impetus_actors::serving::ModelState;
+use impetus_engine::Provider;
 
 use super::descriptor::Kind::{Counter, Gauge};
 use super::descriptor::{Descriptor, Label, Present, Values, subject};
@@ -15,8 +16,18 @@ const STAGED: &[Label] = &[
     Label::model(),
     Label {
         name: "stage",
-        values: Values::Constant("`none`: no registry is configured"),
+        values: Values::Stage,
     },
+];
+
+/// Where the order of execution providers ended for a model.
+const PROVIDED: &[Label] = &[
+    Label::model(),
+    Label {
+        name: "provider",
+        values: Values::OneOf(|| Provider::ALL.map(Provider::as_str).to_vec()),
+    },
+    Label::version(),
 ];
 
 subject! { "Models";
@@ -29,6 +40,11 @@ subject! { "Models";
             Label::words("state", || ModelState::ALL.map(ModelState::as_str).to_vec()),
         ])
         .of(Present::Inference);
+    PROVIDER = Descriptor::new("impetus_model_provider_info", Gauge, "1")
+        .help("1 for the execution provider that runs a version of a model.")
+        .labels(PROVIDED)
+        .of(Present::Inference)
+        .except("before a worker has loaded the version");
     DEPTH = Descriptor::new("impetus_queue_depth", Gauge, "requests")
         .help("Requests that wait for a worker.")
         .labels(&[Label::model()])
@@ -50,7 +66,7 @@ subject! { "Models";
         .labels(STAGED)
         .of(Present::Inference);
     INFERENCE_REGISTRY = Descriptor::new("inference_mlflow_accessible", Gauge, "0 or 1")
-        .help("1 while the MLflow registry answers; 0 when none is configured.")
+        .help("1 while the MLflow registry answers; 0 otherwise, also when none is configured.")
         .labels(STAGED)
         .of(Present::Inference);
     INFERENCE_PREDICTIONS = Descriptor::new("inference_predictions_total", Counter, "requests")
@@ -76,8 +92,19 @@ pub(super) fn expose(state: &AppState, facts: &Facts, out: &mut Families) {
         states.states(&model.name, model.state.as_str(), words);
     }
     out.add(states);
+    providers(facts, out);
     queues(state, facts, out);
     documents(state, facts, out);
+}
+
+fn providers(facts: &Facts, out: &mut Families) {
+    let mut providers = Family::new(&PROVIDER);
+    for model in facts.models.all.iter().chain(&facts.models.beside) {
+        if let Some(provider) = &model.provider {
+            providers.add(&[&model.name, provider, &model.version], 1.0);
+        }
+    }
+    out.add(providers);
 }
 
 fn queues(state: &AppState, facts: &Facts, out: &mut Families) {
@@ -105,13 +132,21 @@ fn documents(state: &AppState, facts: &Facts, out: &mut Families) {
     let mut registry = Family::new(&INFERENCE_REGISTRY);
     let mut predictions = Family::new(&INFERENCE_PREDICTIONS);
     let mut errors = Family::new(&INFERENCE_ERRORS);
+    let stage = |name: &str| match state.shelf.stage_of(name) {
+        Some(stage) => stage,
+        None => NO_STAGE.to_owned(),
+    };
+    let known = facts.registry.as_ref();
+    let accessible = known.is_some_and(|known| known.is_accessible());
     for model in &facts.models.all {
-        let labels = [model.name.as_str(), NO_STAGE];
+        let stage = stage(&model.name);
+        let labels = [model.name.as_str(), &stage];
         loaded.add(&labels, flag(model.state.is_usable()));
-        registry.add(&labels, 0.0);
+        registry.add(&labels, flag(accessible));
     }
     for (name, model) in state.catalog.entries().iter() {
-        let labels = [name.as_str(), NO_STAGE];
+        let stage = stage(name);
+        let labels = [name.as_str(), &stage];
         predictions.count(&labels, model.predictions());
         errors.count(&labels, model.errors());
     }

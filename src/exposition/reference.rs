@@ -61,6 +61,7 @@ fn values(label: &Label) -> String {
         Values::Version => "version of that model".to_owned(),
         Values::ModelOrNone => "name of a model, or `none`".to_owned(),
         Values::Actor => "name of an actor".to_owned(),
+        Values::Stage => "alias or stage by which a registry was asked for the model, or else the stage that its version is in; `none` for a model from nowhere else".to_owned(),
         Values::Constant(what) => (*what).to_owned(),
     }
 }
@@ -100,7 +101,7 @@ fn bound(metric: &Descriptor) -> String {
             Values::ModelOrNone => factors.push("(*M* + 1)".to_owned()),
             Values::LoggedModel => count *= Stats::MAX_GROUPS,
             Values::Actor => factors.push("*A*".to_owned()),
-            Values::OneOf(_) | Values::Constant(_) | Values::Version => {}
+            Values::OneOf(_) | Values::Constant(_) | Values::Version | Values::Stage => {}
         }
     }
     if count > 1 || factors.is_empty() {

@@ -102,7 +102,9 @@ fn refused(error: OrderError) -> Status {
         OrderError::NotThere { .. } => Status::not_found(message),
         OrderError::NotLoaded { .. } => Status::failed_precondition(message),
         OrderError::NotYet { .. } => Status::deadline_exceeded(message),
-        OrderError::Source(_) | OrderError::NotNow(_) => Status::unavailable(message),
+        OrderError::Source(_) | OrderError::NotHere { .. } | OrderError::NotNow(_) => {
+            Status::unavailable(message)
+        }
     }
 }
 

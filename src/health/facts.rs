@@ -3,8 +3,10 @@
 //! Collecting is one thing and judging another: the judgement in [`fold`](super::fold) is a pure
 //! function of this, so every verdict can be tested by writing down the facts.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use impetus_actors::registry::RegistryState;
 use impetus_actors::serving::ModelStatus;
 use impetus_actors::serving::memory::MemoryFigures;
 use impetus_supervision::StatusNode;
@@ -49,6 +51,8 @@ pub struct Facts {
     pub cpu_percent: Option<f64>,
     /// The database of the prediction log; `None` where this process does not keep one.
     pub database: Option<DatabaseFacts>,
+    /// The model registry; `None` where none is configured.
+    pub registry: Option<Arc<RegistryState>>,
 }
 
 /// When the heart last beat.

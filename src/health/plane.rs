@@ -12,6 +12,7 @@ use impetus_actors::heartbeat::{BoardSource, Pulse};
 use impetus_actors::metrics::Resources;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::{DatabaseState, PredictionLogStatus, PredictionTime, SinkState};
+use impetus_actors::registry::{RegistryState, RegistryStatus};
 use impetus_actors::serving::Catalog;
 use impetus_actors::serving::memory::MemoryGuard;
 use impetus_actors::sliding::{ErrorRateGate, Tally};
@@ -59,6 +60,8 @@ pub struct Sources {
     pub resources: Resources,
     /// The prediction log; `None` where this process keeps none.
     pub predlog: Option<Arc<PredictionLogStatus>>,
+    /// What is known of the model registry, where one is configured.
+    pub registry: Option<Arc<RegistryStatus>>,
     /// How the last run ended.
     pub previous_run: Option<Value>,
 }
@@ -145,6 +148,7 @@ impl HealthPlane {
                 .as_ref()
                 .and_then(|sample| sample.cpu_percent),
             database: self.database(),
+            registry: self.registry(),
             ..self.vital_facts()
         }
     }
@@ -182,6 +186,7 @@ impl HealthPlane {
             guard: None,
             cpu_percent: None,
             database: None,
+            registry: None,
         }
     }
 
@@ -261,6 +266,12 @@ impl HealthPlane {
     #[must_use]
     pub fn models_loaded(&self) -> Check {
         self.check("models_loaded").expect("the check exists")
+    }
+
+    /// Returns what is known of the model registry; `None` where none is configured.
+    #[must_use]
+    pub fn registry(&self) -> Option<Arc<RegistryState>> {
+        Some(self.sources.registry.as_ref()?.state())
     }
 
     /// Returns what is known of the database; `None` where this process does not keep one.

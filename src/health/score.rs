@@ -8,7 +8,7 @@
 //! | models | every one is ready | 70 when one is degraded, an optional one is not ready, a version beside the one that serves has failed, or the model folder cannot be read; 60 while one that has to be usable loads for the first time | one that has to be usable is not: a required one, or all of several of which none is required |
 //! | runtime | an engine process has loaded it | 60 while none has, during the first load | every model failed before it was loaded |
 //! | database | it and the sink of predictions answer | 70 when a damaged file was replaced by a new one, 60 when one of the two does not answer | never: predictions wait for it |
-//! | registry | not configured | | never |
+//! | registry | not configured, or it answers | 60 when it does not | never: what is here is served |
 //! | edge | every HTTP worker turned within 5 s | 70 when one has not | all have stood still for the limit (30 s) |
 //!
 //! Under 50 is unhealthy, under 80 degraded; the overall score is the worst required component's.
@@ -83,10 +83,7 @@ pub(super) fn components(facts: &Facts, rules: &Rules) -> Vec<(&'static str, Com
         ("models", make(models(facts, rules), true)),
         ("runtime", make(runtime(facts), true)),
         ("database", make(database(facts), true)),
-        (
-            "registry",
-            make((100, json!({"state": "not_configured"})), false),
-        ),
+        ("registry", make(registry(facts), facts.registry.is_some())),
         ("edge", make(edge(facts, rules), true)),
     ]
 }
@@ -266,6 +263,14 @@ fn judge_database(database: &DatabaseFacts) -> (u8, &'static str, Option<String>
             format!("the file was damaged; it is kept as {kept_as}, and a new one was begun");
         (70, "connected", Some(reason))
     })
+}
+
+fn registry(facts: &Facts) -> (u8, Value) {
+    let Some(state) = &facts.registry else {
+        return (100, json!({"state": "not_configured"}));
+    };
+    let score = if state.reason().is_none() { 100 } else { 60 };
+    (score, json!(**state))
 }
 
 fn edge(facts: &Facts, rules: &Rules) -> (u8, Value) {

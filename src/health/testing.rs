@@ -49,6 +49,7 @@ pub(crate) fn healthy_facts() -> Facts {
         guard: None,
         cpu_percent: Some(12.0),
         database: Some(database()),
+        registry: None,
     }
 }
 
@@ -120,6 +121,8 @@ pub(super) fn model(name: &str, state: ModelState) -> ModelStatus {
         queued: 0,
         workers: Vec::new(),
         memory_bytes: 0,
+        provider: Some("cpu".to_owned()),
+        passed_over: Vec::new(),
         last_load_ms: Some(12.5),
         predictions: 7,
         errors: 0,

@@ -1,5 +1,6 @@
 //! `GET /api/models/list`, `POST /api/models/load` and `/unload`.
 
+mod downloads;
 mod orders;
 
 use actix_web::guard::Get;
@@ -13,6 +14,7 @@ use super::measuring::measure;
 use super::openapi::tag;
 use super::{AppState, Endpoint};
 
+pub(super) use downloads::Api as DownloadsApi;
 pub(super) use orders::{Api as OrdersApi, control};
 
 #[derive(OpenApi)]
@@ -42,6 +44,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 
 /// Routes of the main port.
 pub(super) fn order_routes(config: &mut web::ServiceConfig) {
+    downloads::routes(config);
     orders::routes(config);
 }
 

@@ -17,13 +17,15 @@ pub(super) mod tag;
 #[cfg(test)]
 mod tests;
 
+use std::sync::OnceLock;
+
 use actix_web::{HttpResponse, web};
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
 use super::{
     AppState, admin, docs, events, faults, health, metrics, models, openai, predict, predlog,
-    services, v1, v2,
+    services, v1, v2, webhook,
 };
 use crate::config::Config;
 
@@ -102,6 +104,8 @@ impl Contents {
         document.merge(docs::Api::openapi());
         if self.infers {
             document.merge(models::OrdersApi::openapi());
+            document.merge(models::DownloadsApi::openapi());
+            document.merge(webhook::Api::openapi());
             document.merge(predict::Api::openapi());
             document.merge(v1::Api::openapi());
             document.merge(v2::api());
@@ -131,14 +135,13 @@ impl Contents {
     }
 }
 
-pub(super) fn routes(config: &mut web::ServiceConfig, state: &AppState) {
-    let text: web::Bytes = Contents::of(&state.config).text().into();
-    config.app_data(web::Data::new(Text(text)));
+pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route(PATH, web::get().to(document_of_this_process));
 }
 
-/// The document, shared by all request workers of one.
-struct Text(web::Bytes);
+/// The document of this process, made when somebody first asks for it: it takes some milliseconds, and more
+/// memory than anything else the server does at its start.
+pub type Text = OnceLock<web::Bytes>;
 
 /// This document.
 ///
@@ -148,8 +151,10 @@ struct Text(web::Bytes);
     get, path = "/openapi.json", operation_id = "openapi", tag = tag::DOCUMENT,
     responses((status = 200, description = "An OpenAPI 3.1 document", body = Value))
 )]
-async fn document_of_this_process(text: web::Data<Text>) -> HttpResponse {
+async fn document_of_this_process(state: web::Data<AppState>) -> HttpResponse {
+    let make = || Contents::of(&state.config).text().into();
+    let text = state.openapi.get_or_init(make);
     HttpResponse::Ok()
         .content_type("application/json")
-        .body(text.0.clone())
+        .body(text.clone())
 }

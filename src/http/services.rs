@@ -44,7 +44,7 @@ struct ServiceReady {
     /// Logging: predictions with a defect.
     #[serde(skip_serializing_if = "Option::is_none")]
     defects_detected: Option<u64>,
-    /// Logging: what is wrong with the database, where it decides nothing (`predlog.readiness`).
+    /// What is wrong with the database (`predlog.readiness`) or the registry (`registry.readiness`), where that decides nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<String>,
     /// Executions and log requests that failed.
@@ -157,8 +157,7 @@ async fn ready(state: web::Data<AppState>) -> HttpResponse {
 fn inference(state: &AppState, body: &mut ServiceReady, reasons: &mut Vec<String>) {
     let loaded = state.plane.models_loaded();
     body.model_loaded = Some(loaded.holds);
-    body.mlflow_accessible = Some(false);
-    body.registry = Some("not_configured");
+    registry(state, body, reasons);
     body.predictions_served = Some(state.outcomes.successes());
     body.errors = state.outcomes.failures();
     body.last_prediction = state.outcomes.last_success().map(timestamp);
@@ -167,6 +166,26 @@ fn inference(state: &AppState, body: &mut ServiceReady, reasons: &mut Vec<String
     }
     if let Some(tally) = state.plane.inference_error_rate() {
         reasons.push(rate("executions", tally));
+    }
+}
+
+/// Says how it stands with the registry, which is no check where none is configured.
+fn registry(state: &AppState, body: &mut ServiceReady, reasons: &mut Vec<String>) {
+    let known = state.plane.registry();
+    let accessible = known.as_ref().is_some_and(|known| known.is_accessible());
+    body.mlflow_accessible = Some(accessible);
+    body.registry = Some(match &known {
+        None => "not_configured",
+        Some(known) => known.as_str(),
+    });
+    let Some(known) = known.filter(|_| !accessible) else {
+        return;
+    };
+    let why = known.reason().unwrap_or("it has not been asked yet");
+    let against = format!("registry unavailable: {why}");
+    match state.config.registry.readiness {
+        Readiness::Required => reasons.push(against),
+        Readiness::Degraded => note(&mut body.degraded, against),
     }
 }
 
@@ -204,7 +223,7 @@ fn logging(state: &AppState, body: &mut ServiceReady, reasons: &mut Vec<String>)
     if let Some(against) = against {
         match state.config.predlog.readiness {
             Readiness::Required => reasons.push(against),
-            Readiness::Degraded => body.degraded = Some(against),
+            Readiness::Degraded => note(&mut body.degraded, against),
         }
     }
     if let Some(tally) = state.plane.logging_error_rate() {
@@ -222,6 +241,14 @@ fn both(state: &AppState, body: &mut ServiceReady) {
     body.errors = state.outcomes.failures() + status.errors;
     let last = served.max(status.last_prediction);
     body.last_prediction = last.map(|at| at.to_string());
+}
+
+/// Adds to what is wrong without deciding anything.
+fn note(degraded: &mut Option<String>, what: String) {
+    *degraded = Some(match degraded.take() {
+        Some(before) => format!("{before}; {what}"),
+        None => what,
+    });
 }
 
 fn rate(what: &str, tally: Tally) -> String {

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use impetus_actors::heartbeat::{BoardSource, Heartbeat, Pulse};
 use impetus_actors::metrics::{self, MetricsConfig};
-use impetus_actors::model_loader::{LoaderShared, MODEL_LOADER, ModelControl, ModelLoader};
+use impetus_actors::model_loader::{
+    LoaderMsg, LoaderShared, MODEL_LOADER, ModelControl, ModelLoader,
+};
 use impetus_actors::orphans::Children;
 use impetus_actors::outcomes::Outcomes;
 use impetus_actors::predlog::{self, PredictionLog};
@@ -19,14 +21,15 @@ use impetus_actors::serving::memory::{MemoryGuard, OutOfMemory};
 use impetus_actors::serving::quarantine::Quarantine;
 use impetus_actors::serving::worker::Workshop;
 use impetus_actors::serving::{Catalog, Commons, FairShare};
+use impetus_actors::sources::shelf::Shelf;
 use impetus_supervision::{
-    ChildSpec, Clock, Healing, Running, Significance, Strategy, SupervisorSpec, System,
+    ActorRef, ChildSpec, Clock, Healing, Running, Significance, Strategy, SupervisorSpec, System,
 };
 use serde_json::Value;
 use tracing::{error, warn};
 
 use super::allowance::Threads;
-use super::settings;
+use super::{remote_models, settings};
 use crate::cli::WorkerArgs;
 use crate::config::{Config, SearchPlaces, SinkKind, resolve_runtime_library};
 use crate::data_disk::DataDisk;
@@ -123,14 +126,21 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         }
         prediction_log = Some(log);
     }
-    let mut control = None;
+    let shelf = remote_models::shelf(config);
+    let (mut control, mut remote) = (None, None);
     if let Some(host) = host {
-        let (children, of_models) = models(config, &shared, host)?;
-        for child in children {
-            root = root.child(child);
-        }
+        let elsewhere = remote_models::assemble(config, &shelf, &shared.catalog, &shared.clock)?;
+        let (children, loader, of_models) = models(config, &shared, host, &shelf)?;
+        elsewhere.downloads.tell(loader);
         control = Some(of_models);
+        let children = children.into_iter().chain(elsewhere.children);
+        root = children.fold(root, SupervisorSpec::child);
+        remote = Some((elsewhere.downloads, elsewhere.registry, elsewhere.webhook));
     }
+    let (downloads, registry, webhook) = match remote {
+        Some((downloads, registry, webhook)) => (Some(downloads), registry, webhook),
+        None => (None, None, None),
+    };
     let lifecycle = Arc::new(Lifecycle::default());
     let plane = Arc::new(HealthPlane::new(
         began,
@@ -149,6 +159,7 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
             memory: config.role.infers().then(|| Arc::clone(&shared.memory)),
             resources,
             predlog: prediction_log.as_ref().map(PredictionLog::status).cloned(),
+            registry,
             previous_run,
         },
     ));
@@ -168,6 +179,10 @@ pub(super) fn parts(given: Given) -> anyhow::Result<Parts> {
         predlog: prediction_log,
         recorder,
         control,
+        shelf,
+        downloads,
+        webhook,
+        openapi: Arc::default(),
         traffic: Arc::new(Traffic::default()),
         disk,
         lifecycle,
@@ -197,7 +212,8 @@ fn models(
     config: &Config,
     shared: &Shared,
     host: Host,
-) -> anyhow::Result<([ChildSpec; 2], ModelControl)> {
+    shelf: &Arc<Shelf>,
+) -> anyhow::Result<([ChildSpec; 2], ActorRef<LoaderMsg>, ModelControl)> {
     let (models, supervisor) =
         ChildSpec::supervisor(SupervisorSpec::new("models").strategy(Strategy::OneForOne));
     let backoff = settings::backoff(
@@ -217,16 +233,22 @@ fn models(
         clock: Arc::clone(&shared.clock),
     });
     let commons = Arc::clone(&shared.commons);
-    let shared = Arc::new(LoaderShared::new(settings, shop, supervisor, commons));
+    let shared = Arc::new(LoaderShared::new(
+        settings,
+        shop,
+        supervisor,
+        commons,
+        Arc::clone(shelf),
+    ));
     let of_loader = Arc::clone(&shared);
     let (loader, actor) = ChildSpec::actor(MODEL_LOADER, move |_| {
         ModelLoader::new(Arc::clone(&of_loader))
     });
-    let control = shared.control(actor);
+    let control = shared.control(actor.clone());
     let loader = settings::common(config, loader)?
         .significance(Significance::Significant)
         .tick(config.models.poll_every.get());
-    Ok(([settings::common(config, models)?, loader], control))
+    Ok(([settings::common(config, models)?, loader], actor, control))
 }
 
 /// Starts what runs workers, if this process has any.
@@ -240,6 +262,8 @@ pub(super) fn host(config: &Config, children: Children) -> anyhow::Result<Option
         log_level: config.log_level.clone(),
         log_format: LogSettings::of_server(config).format,
         runtime: Some(library.clone()),
+        probe: None,
+        probe_options: None,
     };
     let hosts = Hosts {
         process: Arc::new(ProcessHost::start(args.command_line(), children)?),

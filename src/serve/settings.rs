@@ -18,12 +18,12 @@ use impetus_actors::serving::memory::MemorySettings;
 use impetus_actors::serving::quarantine::QuarantineSettings;
 use impetus_actors::serving::{BatchDefaults, GenerationLimits, ServingLimits, WorkerSettings};
 use impetus_actors::sliding::{ErrorRateGate, ErrorRateRule};
-use impetus_engine::link;
+use impetus_engine::{ComputeUnits, ProviderOptions, Providers, link};
 use impetus_supervision::{Backoff, ChildSpec, Intensity};
 
 use crate::config::{
-    Bytes, Config, DriftConfig, HealthConfig, Isolation, LogMode, ModelMode, Period, SinkConfig,
-    SinkKind, WhenFull,
+    Bytes, Config, CoreMlUnits, DriftConfig, HealthConfig, Isolation, LogMode, ModelMode, Period,
+    SinkConfig, SinkKind, WhenFull,
 };
 use crate::health::Rules;
 use crate::health::plane::PlaneSettings;
@@ -146,6 +146,7 @@ pub(super) fn worker(config: &Config, library: PathBuf) -> WorkerSettings {
     let models = &config.models;
     WorkerSettings {
         runtime: library,
+        providers: providers(config),
         load_timeout: models.load_timeout.get(),
         warm_up_timeout: models.warm_up_timeout.get(),
         self_check_every: models.self_check_every.get(),
@@ -155,6 +156,28 @@ pub(super) fn worker(config: &Config, library: PathBuf) -> WorkerSettings {
             slot_bytes: models.slot_bytes.as_usize(),
             output_cap: models.output_cap.as_usize(),
             ..link::Limits::default()
+        },
+    }
+}
+
+/// Returns what executes models of which nothing else is said, and how that is set up.
+pub(crate) fn providers(config: &Config) -> Providers {
+    let runtime = &config.runtime;
+    let device = &runtime.openvino_device;
+    Providers {
+        order: runtime.order(),
+        options: ProviderOptions {
+            device: runtime.device,
+            device_memory: Some(runtime.device_memory.get()).filter(|bytes| *bytes > 0),
+            cache_dir: Some(&runtime.cache_dir)
+                .filter(|dir| !dir.as_os_str().is_empty())
+                .cloned(),
+            openvino_device: Some(device).filter(|device| !device.is_empty()).cloned(),
+            compute_units: match runtime.coreml_compute_units {
+                CoreMlUnits::CpuOnly => ComputeUnits::CpuOnly,
+                CoreMlUnits::CpuAndGpu => ComputeUnits::CpuAndGpu,
+                CoreMlUnits::CpuAndNeuralEngine => ComputeUnits::CpuAndNeuralEngine,
+            },
         },
     }
 }

@@ -247,3 +247,84 @@ fn status_asks_the_server_itself_and_no_proxy() {
         .env("http_proxy", "http://127.0.0.1:1"));
     assert_eq!(code(&output), Some(0), "{}", stderr(&output));
 }
+
+#[test]
+fn a_provider_that_is_none_is_refused_with_the_one_that_was_meant() {
+    let output = run(impetus(&["check-config"]).env("IMPETUS_RUNTIME__PROVIDERS", "cdua,cpu"));
+    assert_eq!(code(&output), Some(64));
+    let lines = stderr(&output);
+    let meant = "runtime.providers: \"cdua\" is no execution provider, did you mean \"cuda\"?";
+    assert!(lines.contains(meant), "{lines}");
+}
+
+/// Runs `impetus doctor` on a configuration of its own; returns how it ended and what it found.
+fn doctor(providers: &str) -> (Option<i32>, serde_json::Value, String) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let root = env!("CARGO_MANIFEST_DIR");
+    let file = dir.path().join("impetus.toml");
+    let text = format!(
+        "port = 0\n[health]\nport = 0\n[grpc]\nport = 0\n[models]\ndir = \"{root}/models\"\n\
+         [data]\ndir = {:?}\n[runtime]\nlibrary = \"{root}/.onnxruntime/{}\"\nproviders = {providers}\n",
+        dir.path().join("data"),
+        if cfg!(target_os = "macos") {
+            "libonnxruntime.dylib"
+        } else {
+            "libonnxruntime.so"
+        },
+    );
+    std::fs::write(&file, text).expect("a writable folder");
+    let file = file.to_str().expect("a readable path");
+    let json = run(&mut impetus(&[
+        "doctor", "--config", file, "--output", "json",
+    ]));
+    let human = run(&mut impetus(&["doctor", "--config", file]));
+    assert_eq!(code(&json), code(&human));
+    let answer = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert!(!dir.path().join("data").exists(), "looking changes nothing");
+    (code(&json), answer, stdout(&human))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_doctor_tries_what_the_configuration_wants_and_says_what_is_usable() {
+    let (ended, answer, human) = doctor("[\"cuda\", \"cpu\"]");
+    let findings = answer["findings"].as_array().expect("a list");
+    let states: Vec<String> = findings
+        .iter()
+        .filter(|one| one["check"] != "disk")
+        .map(|one| format!("{}: {}", one["check"], one["state"]).replace('"', ""))
+        .collect();
+    insta::assert_snapshot!(states.join("\n"), @r"
+    configuration: ok
+    cores: ok
+    memory: ok
+    models folder: ok
+    data folder: ok
+    ONNX Runtime: ok
+    provider cpu: ok
+    provider cuda: warning
+    provider tensorrt: absent
+    provider rocm: absent
+    provider migraphx: absent
+    provider openvino: absent
+    provider directml: absent
+    provider coreml: absent
+    Core ML models: absent
+    ");
+    assert_eq!((ended, &answer["fit"]), (Some(0), &true.into()), "{human}");
+    for part in [
+        "onnxruntime-gpu",
+        "models run on cpu instead",
+        "can run here",
+    ] {
+        assert!(human.contains(part), "{human}");
+    }
+}
+
+#[test]
+fn the_doctor_ends_with_1_where_nothing_that_is_wanted_is_usable() {
+    let (ended, answer, human) = doctor("[\"tensorrt\"]");
+    assert_eq!((ended, &answer["fit"]), (Some(1), &false.into()), "{human}");
+    assert!(human.contains("no model can be loaded"), "{human}");
+    assert!(human.contains("✖ failed"), "{human}");
+}

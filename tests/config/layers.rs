@@ -109,6 +109,7 @@ fn every_key_can_be_set_by_the_variable_that_the_catalogue_names() {
             (_, "data.dir" | "models.dir" | "models.required" | "runtime.library") => {
                 ("elsewhere".to_owned(), true)
             }
+            (_, "models.remote") => ("other=https://host/model.onnx".to_owned(), true),
             (Kind::Map, _) => ("other=models_loaded".to_owned(), true),
             (Kind::Text, _) => (key.default.as_str().unwrap_or_default().to_owned(), false),
             _ => (key.default.to_string().trim_matches('"').to_owned(), false),

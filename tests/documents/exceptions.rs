@@ -44,6 +44,14 @@ pub const NOT_RUN: &[Exception] = &[
         why: "asks a PostgreSQL, which no test starts",
     },
     Exception {
+        begins: "impetus doctor",
+        why: "looks whether the usual ports are free, which others may have; tests/config runs it",
+    },
+    Exception {
+        begins: "impetus models download",
+        why: "wants a store that it can fetch from; tests/server/remote has some",
+    },
+    Exception {
         begins: "tests/kubelet/run.py",
         why: "starts a kubelet, as root, for minutes",
     },

@@ -88,7 +88,7 @@ fn a_folder_that_was_laid_out_for_triton_is_served_as_it_is() {
     assert_eq!(server.workers().len(), 2, "instances of its group");
     let note = [
         "optimization.cuda.graphs (line 14)",
-        "models run on the CPU",
+        "says how a GPU is used",
     ];
     assert_eq!(lines(&server, &note), 1, "{}", server.log());
     // Another model is taken up by a later look at the folder: one that says nothing new.

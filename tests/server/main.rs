@@ -46,7 +46,9 @@ mod pid1;
 mod postgres;
 mod predict;
 mod predictions;
+mod providers;
 mod relay;
+mod remote;
 mod roles;
 #[cfg(target_os = "linux")]
 mod rolling;

@@ -44,7 +44,7 @@ pub struct IndexEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OrderError {
     /// There is no such model in the folder.
-    #[error("there is no model {name:?} in {}", dir.display())]
+    #[error("there is no model {name:?} in {}, nor among those from elsewhere", dir.display())]
     NotThere {
         /// The name that was asked for.
         name: String,
@@ -62,6 +62,14 @@ pub enum OrderError {
         /// Its version.
         version: String,
         /// Why.
+        reason: String,
+    },
+    /// Its files are not here yet.
+    #[error("model {name:?} is not here yet: {reason}; it is loaded when it is")]
+    NotHere {
+        /// Its name.
+        name: String,
+        /// How far they are.
         reason: String,
     },
     /// It is under way, and not yet there.
@@ -110,6 +118,10 @@ impl ModelControl {
             reply,
         };
         let models = self.loader.ask(order, ORDER_WITHIN.min(within)).await??;
+        if let Some(awaited) = models.iter().find(|model| model.is_awaited()) {
+            let reason = awaited.reason();
+            return Err(OrderError::NotHere { name, reason });
+        }
         for model in &models {
             let left = until.saturating_duration_since(Instant::now());
             match tokio::time::timeout(left, model.in_service()).await {

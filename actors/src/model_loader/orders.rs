@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::serving::description::Description;
 use crate::sources::folder::{Found, Wanted};
+use crate::sources::shelf::Shelf;
 
 /// When the folder decides what is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,6 +105,14 @@ impl Orders {
             .cloned()
             .chain(missing)
             .collect()
+    }
+
+    /// Returns what is to be served of the models that come from elsewhere. They were asked for by name, so
+    /// the mode has no part in it.
+    pub(super) fn shelved(&self, shelf: &Shelf) -> Vec<Wanted> {
+        let mut wanted = shelf.wanted(|found| self.of(found));
+        wanted.retain(|wanted| !self.held_out.contains(&wanted.spec.name));
+        wanted
     }
 
     fn of(&self, found: &Found) -> Vec<Wanted> {

@@ -85,7 +85,7 @@ fn may_be_longer(input: &TensorSpec) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use impetus_engine::{DType, RuntimeInfo};
+    use impetus_engine::{DType, Execution, RuntimeInfo};
 
     use super::*;
 
@@ -113,6 +113,7 @@ mod tests {
                 name: String::new(),
                 version: String::new(),
             },
+            execution: Execution::default(),
         }
     }
 

@@ -19,6 +19,7 @@ mod warm_up;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use impetus_engine::Provider;
 use serde::{Deserialize, Serialize};
 
 pub use batching::{Batching, TimeoutAction, WhenFull};
@@ -77,6 +78,8 @@ pub struct Description {
     /// How it generates text, if that is what it does.
     #[serde(default)]
     pub generation: Generation,
+    /// What may execute it, in the order in which that is tried, instead of `runtime.providers`.
+    pub providers: Option<Vec<Provider>>,
     /// Whether a worker is a process or a thread of the server, instead of `models.isolation`.
     pub isolation: Option<Isolation>,
     /// Whether the first dimension counts rows that have nothing to do with each other, where the
@@ -195,6 +198,9 @@ impl Description {
         if let Some(empty) = self.warm_up.iter().position(|one| one.inputs.is_empty()) {
             return Some(format!("warm_up[{empty}] has no inputs"));
         }
+        if let Some(problem) = self.providers.as_deref().and_then(provider_problem) {
+            return Some(problem);
+        }
         if let Some(problem) = self.versions.problem() {
             return Some(problem);
         }
@@ -209,6 +215,18 @@ impl Description {
         }
         None
     }
+}
+
+/// Returns what is wrong with an order of execution providers, if anything is.
+fn provider_problem(order: &[Provider]) -> Option<String> {
+    if order.is_empty() {
+        return Some("providers must name at least one, such as \"cpu\"".to_owned());
+    }
+    let twice = order
+        .iter()
+        .enumerate()
+        .find(|(i, one)| order[..*i].contains(one));
+    twice.map(|(_, one)| format!("providers names \"{one}\" twice"))
 }
 
 #[cfg(test)]
@@ -248,6 +266,10 @@ mod tests {
         let problem = |text| toml::from_str::<Description>(text).unwrap().problem();
         assert_eq!(problem("workers = 2"), None);
         assert!(problem("workers = 0").unwrap().contains("workers"));
+        assert_eq!(problem("providers = [\"cuda\", \"cpu\"]"), None);
+        assert!(problem("providers = []").unwrap().contains("at least one"));
+        let twice = problem("providers = [\"cpu\", \"cpu\"]");
+        assert!(twice.unwrap().contains("\"cpu\" twice"));
         assert!(problem("spares = 99").unwrap().contains("spares"));
         assert_eq!(problem("instances = 2\nthreads = 2\nshare = 3"), None);
         assert!(problem("threads = 0").unwrap().contains("threads"));
@@ -265,6 +287,7 @@ mod tests {
         assert!(refused("[budgets]\nrun = \"fast\"").contains("1s 500ms"));
         assert!(refused("[budgets]\nrun = \"0s\"").contains("longer than nothing"));
         assert!(refused("[memory]\nheadroom = \"lots\"").contains("512MiB"));
+        assert!(refused("providers = [\"cdua\"]").contains("`cuda`"));
         assert!(refused("[budgets]\nruns = \"1s\"").contains("runs"));
     }
 }

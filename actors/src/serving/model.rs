@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use impetus_engine::generate::GenerationInfo;
-use impetus_engine::{Loaded, Tensor};
+use impetus_engine::{Execution, Loaded, Tensor};
 use impetus_supervision::Healing;
 use impetus_text::TextModel;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -28,6 +28,7 @@ use super::share::{Account, FairShare};
 use super::signature::Signature;
 use super::state::{ModelState, Standing, WorkerState};
 use crate::outcomes::Outcomes;
+use crate::sources::arrival::Arrival;
 use crate::sources::folder::{Fingerprint, Wanted};
 
 mod admission;
@@ -81,6 +82,7 @@ pub struct ServedModel {
     spec: ModelSpec,
     fingerprint: Fingerprint,
     problem: Option<String>,
+    arrival: Option<Arc<Arrival>>,
     limits: ServingLimits,
     policy: BatchPolicy,
     commons: Arc<Commons>,
@@ -99,6 +101,8 @@ pub struct ServedModel {
     /// Told when a caller has gone without its answer.
     pub(super) deserted: Notify,
     signature: ArcSwapOption<Signature>,
+    /// What its last load runs on.
+    execution: ArcSwapOption<Execution>,
     life: Mutex<Life>,
     /// The execution budget in microseconds.
     run_budget: AtomicU64,
@@ -191,10 +195,15 @@ impl ServedModel {
             spec,
             fingerprint,
             problem,
+            arrival,
         } = wanted;
         let limits = limits.of(spec.kind, &spec.description);
         let policy = BatchPolicy::of(&spec.description, &limits);
-        let places = (0..limits.workers + limits.spares)
+        let workers = match arrival {
+            Some(_) => 0,
+            None => limits.workers + limits.spares,
+        };
+        let places = (0..workers)
             .map(|index| Place::new(format!("worker:{}/{index}", spec.label())))
             .collect();
         Self {
@@ -214,6 +223,7 @@ impl ServedModel {
             generation_info: ArcSwapOption::empty(),
             places,
             signature: ArcSwapOption::empty(),
+            execution: ArcSwapOption::empty(),
             life: Mutex::new(Life {
                 required: false,
                 unloading: false,
@@ -235,6 +245,7 @@ impl ServedModel {
             spec,
             fingerprint,
             problem,
+            arrival,
             limits,
             commons,
         }
@@ -250,6 +261,18 @@ impl ServedModel {
     #[must_use]
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
+    }
+
+    /// Tells whether it has files that workers could load.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.problem.is_none() && self.arrival.is_none()
+    }
+
+    /// Tells whether its files are not here yet.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.arrival.is_some()
     }
 
     /// Returns what the model is.
@@ -268,6 +291,12 @@ impl ServedModel {
     #[must_use]
     pub fn signature(&self) -> Option<Arc<Signature>> {
         self.signature.load_full()
+    }
+
+    /// Returns what executes it, once it has been loaded.
+    #[must_use]
+    pub fn execution(&self) -> Option<Arc<Execution>> {
+        self.execution.load_full()
     }
 
     /// Returns how many requests wait for a worker.
@@ -338,6 +367,10 @@ impl ServedModel {
         self.generation_info
             .store(loaded.generation.clone().map(Arc::new));
         self.signature.store(Some(Arc::new(signature)));
+        let before = self
+            .execution
+            .swap(Some(Arc::new(loaded.execution.clone())));
+        self.announce_execution(&loaded.execution, before.as_deref());
         self.queue.follow(&self.batching());
         let mut life = self.life();
         life.served = true;
@@ -398,12 +431,15 @@ impl ServedModel {
     /// Returns the signature of a model that takes requests; a request that finds it takes none is
     /// counted as turned away.
     ///
+    /// A version that another has replaced since it was found still says it: a request that is handed in too
+    /// late is led on to the other one, which has to be decided then and not while the request is read.
+    ///
     /// # Errors
     /// Says in which state it is and why, when it takes none.
     pub fn usable_signature(&self) -> Result<Arc<Signature>, ServeError> {
         let state = self.state();
         match self.signature() {
-            Some(signature) if state.is_usable() => Ok(signature),
+            Some(signature) if state.is_usable() || !self.is_offered() => Ok(signature),
             _ => {
                 self.figures.rejections.count(Rejection::NotLoaded);
                 let reason = self.reason();

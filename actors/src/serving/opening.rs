@@ -211,7 +211,7 @@ impl Opening<'_> {
         let generation = self.prepare_generation(sender).await?;
         let samples = spec.description.warm_up.iter().enumerate();
         sender
-            .send(&ToWorker::Load(LoadSpec {
+            .send(&ToWorker::Load(Box::new(LoadSpec {
                 model: spec.name.clone(),
                 version: spec.version.clone(),
                 path: spec.path.clone(),
@@ -219,9 +219,10 @@ impl Opening<'_> {
                 warm_up: true,
                 samples: samples.map(|(i, sample)| sample.sample(i)).collect(),
                 runtime: settings.runtime.clone(),
+                providers: settings.providers_of(self.model),
                 self_check_every: settings.self_check_every,
                 generation,
-            }))
+            })))
             .await?;
         loop {
             match receiver.next().await? {

@@ -85,7 +85,7 @@ impl Signature {
 
 #[cfg(test)]
 mod tests {
-    use impetus_engine::{DType, RuntimeInfo};
+    use impetus_engine::{DType, Execution, RuntimeInfo};
 
     use super::*;
 
@@ -108,6 +108,7 @@ mod tests {
                 name: String::new(),
                 version: String::new(),
             },
+            execution: Execution::default(),
         }
     }
 

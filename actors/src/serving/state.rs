@@ -128,6 +128,15 @@ pub struct WorkerStatus {
     pub self_checks: u64,
 }
 
+/// An execution provider that a model was to run on before the one that it runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PassedOver {
+    /// Its name, as in the configuration.
+    pub provider: String,
+    /// Why it does not run the model, and what to do about that.
+    pub reason: String,
+}
+
 /// A model in the status and in `/api/models/list`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ModelStatus {
@@ -155,6 +164,11 @@ pub struct ModelStatus {
     pub workers: Vec<WorkerStatus>,
     /// Resident memory of all its workers in bytes.
     pub memory_bytes: u64,
+    /// The execution provider that runs it, such as `cpu` or `cuda`; absent before it is loaded.
+    #[schema(required)]
+    pub provider: Option<String>,
+    /// The providers that were to be tried first and do not run it, in their order.
+    pub passed_over: Vec<PassedOver>,
     /// How long the last load took, process start included, in milliseconds.
     #[schema(required)]
     pub last_load_ms: Option<f64>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use impetus_engine::{DType, Dim, Loaded, RuntimeInfo, TensorSpec};
+use impetus_engine::{DType, Dim, Execution, Loaded, RuntimeInfo, TensorSpec};
 use impetus_supervision::{Clock, Healing, SystemClock};
 use tokio::sync::oneshot;
 
@@ -118,6 +118,7 @@ pub(crate) fn loaded() -> Loaded {
             name: "none".to_owned(),
             version: "0".to_owned(),
         },
+        execution: Execution::default(),
     }
 }
 

@@ -1,13 +1,14 @@
-//! What a model's folder says about it: `model.toml`, or else Triton's `config.pbtxt`, or nothing.
+//! What a model's folder says about it: `model.toml`, or else Triton's `config.pbtxt`, or nothing; and what
+//! MLflow's `MLmodel` adds to that.
 //!
-//! One of the two files counts, never a mixture: with both there is no telling which of them
+//! One of the first two files counts, never a mixture: with both there is no telling which of them
 //! whoever reads the folder believes. The server's own wins, and says so.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::triton;
+use super::{mlmodel, triton};
 use crate::serving::description::Description;
 
 /// The server's own description.
@@ -40,6 +41,7 @@ pub fn describe(name: &str, folder: &Path) -> Result<Description, String> {
     } else {
         Description::default()
     };
+    mlmodel::complete(&mut description, folder)?;
     if description.file.is_none() {
         description.file = genai_file(folder)?;
     }

@@ -13,9 +13,12 @@ mod fingerprint;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use impetus_engine::ModelFormat;
 use thiserror::Error;
 
+use super::arrival::Arrival;
 use crate::serving::description::Description;
 use crate::serving::{ModelKind, ModelSpec};
 
@@ -57,6 +60,8 @@ pub struct Wanted {
     pub fingerprint: Fingerprint,
     /// Why it cannot even be tried.
     pub problem: Option<String>,
+    /// How far its files are, while they are not here.
+    pub arrival: Option<Arc<Arrival>>,
 }
 
 /// Why a folder of models could not be read.
@@ -91,12 +96,15 @@ pub fn scan(dir: &Path) -> Result<Vec<Found>, ScanError> {
     Ok(found)
 }
 
-fn look_into(name: &str, folder: &Path) -> Option<Found> {
+/// Looks at the folder of one model, under the name it is to be served by. Blocks on the file system.
+/// `None` when there is no model in it.
+#[must_use]
+pub fn look_into(name: &str, folder: &Path) -> Option<Found> {
     let (description, problem) = match super::describe(name, folder) {
         Ok(description) => (description, None),
         Err(problem) => (Description::default(), Some(problem)),
     };
-    let mut versions = find_versions(folder, description.file_name());
+    let mut versions = find_any(folder, &description);
     if versions.is_empty() && problem.is_some() {
         // Nobody knows what its file is called: the problem is what there is to see.
         versions.push(FoundVersion {
@@ -120,17 +128,36 @@ fn look_into(name: &str, folder: &Path) -> Option<Found> {
     })
 }
 
+/// Returns the versions of a model whatever form it has, unless its description names the file: then
+/// that one alone is looked for.
+fn find_any(folder: &Path, description: &Description) -> Vec<FoundVersion> {
+    let versions = find_versions(folder, description.file_name());
+    if !versions.is_empty() || description.file.is_some() {
+        return versions;
+    }
+    let others = ModelFormat::core_ml_names().map(|name| find_versions(folder, &name));
+    others
+        .into_iter()
+        .find(|found| !found.is_empty())
+        .unwrap_or_default()
+}
+
+/// Tells whether a model lies under this path. Core ML keeps some in folders.
+fn is_model(path: &Path) -> bool {
+    path.is_file() || (ModelFormat::of(path) == ModelFormat::CoreMl && path.is_dir())
+}
+
 /// Returns the versions of a model, the lowest first. A file beside the versions is the model.
 fn find_versions(folder: &Path, file_name: &str) -> Vec<FoundVersion> {
     let plain = folder.join(file_name);
-    if plain.is_file() {
+    if is_model(&plain) {
         return vec![FoundVersion {
             number: None,
             file: plain,
         }];
     }
     let exported = folder.join(EXPORTED).join(file_name);
-    if exported.is_file() {
+    if is_model(&exported) {
         return vec![FoundVersion {
             number: None,
             file: exported,
@@ -141,7 +168,7 @@ fn find_versions(folder: &Path, file_name: &str) -> Vec<FoundVersion> {
         .filter_map(|entry| {
             let number: u64 = entry.file_name().to_str()?.parse().ok()?;
             let file = entry.path().join(file_name);
-            file.is_file().then_some(FoundVersion {
+            is_model(&file).then_some(FoundVersion {
                 number: Some(number),
                 file,
             })
@@ -157,6 +184,24 @@ impl Found {
     /// Returns every version that lies there, the lowest first.
     pub fn versions(&self) -> impl Iterator<Item = String> {
         self.versions.iter().map(|version| self.name_of(version))
+    }
+
+    /// Returns the size of the graphs of all its versions, with the weights that lie beside them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.versions
+            .iter()
+            .map(|version| bytes_of(&version.file))
+            .sum()
+    }
+
+    /// Returns the same model with a number as its version, which its folder does not say.
+    #[must_use]
+    pub fn numbered(mut self, number: u64) -> Self {
+        for version in &mut self.versions {
+            version.number = Some(number);
+        }
+        self
     }
 
     /// Returns the same model under another description, given by hand as `text`.
@@ -193,6 +238,9 @@ impl Found {
             fingerprint.add_folder(folder);
         }
         let file = &version.file;
+        if file.is_dir() {
+            fingerprint.add_model_folder(file);
+        }
         Wanted {
             spec: ModelSpec {
                 kind: ModelKind::of(self.description.task.as_deref(), file),
@@ -206,6 +254,7 @@ impl Found {
             },
             fingerprint,
             problem: self.problem.clone(),
+            arrival: None,
         }
     }
 
@@ -232,6 +281,11 @@ impl Found {
 /// Returns the size of a model's file with the weights that lie beside it: `model.onnx.data` and the
 /// like.
 fn bytes_of(file: &Path) -> u64 {
+    if file.is_dir() {
+        let mut whole = Fingerprint::default();
+        whole.add_model_folder(file);
+        return whole.bytes();
+    }
     let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
     let (Some(folder), Some(name)) = (file.parent(), file.file_name().and_then(|n| n.to_str()))
     else {
@@ -268,6 +322,7 @@ impl Wanted {
                 description,
             },
             fingerprint: Fingerprint::default(),
+            arrival: None,
         }
     }
 }
@@ -411,6 +466,48 @@ mod tests {
         assert_eq!(before[0].spec.description.labels, ["a"]);
         fs::write(dir.path().join("m/names/labels.txt"), "other").unwrap();
         assert_ne!(before[0].fingerprint, wanted(dir.path())[0].fingerprint);
+    }
+
+    #[test]
+    fn a_core_ml_model_is_found_though_it_is_a_folder_and_changes_with_what_lies_in_it() {
+        let dir = folder(&[
+            ("packed/model.mlpackage/Manifest.json", "{}"),
+            ("packed/model.mlpackage/Data/weights/weight.bin", "12345"),
+            ("compiled/3/model.mlmodelc/model.mil", "x"),
+            ("spec/model.mlmodel", "xyz"),
+            ("named/own.mlpackage/Manifest.json", "{}"),
+            ("named/model.toml", "file = \"own.mlpackage\""),
+            ("onnx-first/model.onnx", "x"),
+            ("onnx-first/model.mlmodel", "x"),
+        ]);
+        let before = wanted(dir.path());
+        let found: Vec<_> = before
+            .iter()
+            .map(|w| {
+                let file = w.spec.path.file_name().unwrap().to_str().unwrap();
+                (
+                    w.spec.name.as_str(),
+                    file,
+                    w.spec.version.as_str(),
+                    w.spec.bytes,
+                )
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("compiled", "model.mlmodelc", "3", 1),
+                ("named", "own.mlpackage", "1", 2),
+                ("onnx-first", "model.onnx", "1", 1),
+                ("packed", "model.mlpackage", "1", 7),
+                ("spec", "model.mlmodel", "1", 3),
+            ]
+        );
+        let weights = "packed/model.mlpackage/Data/weights/weight.bin";
+        fs::write(dir.path().join(weights), "123456").unwrap();
+        let after = wanted(dir.path());
+        assert_ne!(before[3].fingerprint, after[3].fingerprint);
+        assert_eq!(before[4].fingerprint, after[4].fingerprint);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub enum ToWorker {
     /// Start the runtime of this library and load nothing: to learn whether it can be had.
     StartRuntime(PathBuf),
     /// Load a model, in place of the one loaded if there is one.
-    Load(LoadSpec),
+    Load(Box<LoadSpec>),
     /// The bytes of every token of the model that will be loaded next, in the sealed memory that comes
     /// with this message, or inside its frame where there is no shared memory: a [`Vocabulary`](crate::generate::Vocabulary) of so many bytes.
     Vocabulary(usize),

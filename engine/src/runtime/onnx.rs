@@ -10,6 +10,7 @@
 
 mod decoder;
 mod library;
+mod providers;
 mod session;
 mod value;
 
@@ -18,6 +19,8 @@ use std::path::Path;
 use super::{LoadSpec, Model, Runtime, RuntimeInfo};
 use crate::error::EngineError;
 use crate::generate::{Decoder, GenerationSpec};
+
+pub use providers::{Probed, probe};
 
 /// Loads models by ONNX Runtime.
 #[derive(Debug, Clone, Copy, Default)]

@@ -89,7 +89,18 @@ impl Engine {
 
     /// Starts the runtime; returns what to tell the server about it.
     pub(super) fn start_runtime(&mut self, library: &Path) -> FromWorker {
-        match self.runtime.start(library) {
+        let started = self.runtime.start(library);
+        self.started(started)
+    }
+
+    /// Starts what a model needs; returns what to tell the server about it.
+    pub(super) fn start_runtime_for(&mut self, spec: &LoadSpec) -> FromWorker {
+        let started = self.runtime.start_for(spec);
+        self.started(started)
+    }
+
+    fn started(&mut self, started: Result<RuntimeInfo, EngineError>) -> FromWorker {
+        match started {
             Ok(info) => {
                 self.info = Some(info.clone());
                 FromWorker::RuntimeReady(info)
@@ -260,6 +271,7 @@ impl Engine {
         self.interrupts.set(model.interrupt());
         let inputs = model.inputs().to_vec();
         let outputs = model.outputs().to_vec();
+        let execution = model.execution();
         let max_batch_free =
             !inputs.is_empty() && inputs.iter().chain(&outputs).all(TensorSpec::is_batchable);
         let mut runs = FirstRuns::default();
@@ -288,6 +300,7 @@ impl Engine {
             sample_runs: runs.stated,
             max_batch_free,
             runtime,
+            execution,
         })
     }
 
@@ -299,6 +312,7 @@ impl Engine {
         load_micros: u64,
     ) -> Result<Loaded, EngineError> {
         self.interrupts.set(generation.interrupt());
+        let execution = spec.providers.for_text(&spec.path)?;
         let mut warm_up_micros = 0;
         if spec.warm_up {
             warm_up_micros = generation.warm_up()?;
@@ -313,6 +327,7 @@ impl Engine {
             sample_runs: Vec::new(),
             max_batch_free: false,
             runtime,
+            execution,
         };
         self.loaded = Some(Kind::Text(generation));
         Ok(loaded)

@@ -175,7 +175,7 @@ impl Service<'_> {
 
     fn load(&mut self, spec: &LoadSpec) -> Result<(), WorkerExit> {
         self.give_up_sequences()?;
-        let ready = self.engine.start_runtime(&spec.runtime);
+        let ready = self.engine.start_runtime_for(spec);
         self.say(&ready)?;
         if let FromWorker::RuntimeReady(_) = ready {
             let opened = match self.engine.open(spec) {

@@ -10,6 +10,7 @@ mod faults;
 #[cfg(target_os = "linux")]
 mod lies;
 mod loading;
+mod providers;
 mod running;
 mod samples;
 #[cfg(target_os = "linux")]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use impetus_engine::link::{self, Receiver, Sender};
 use impetus_engine::protocol::ToWorker;
 use impetus_engine::{
-    Arena, EngineError, Limits, LinkError, LoadSpec, Loaded, Received, StackedInput, Tensor,
-    WorkerExit, WorkerOptions, worker,
+    Arena, EngineError, Limits, LinkError, LoadSpec, Loaded, Providers, Received, StackedInput,
+    Tensor, WorkerExit, WorkerOptions, worker,
 };
 use tempfile::TempDir;
 
@@ -74,6 +74,7 @@ impl Worker {
             warm_up: true,
             samples: Vec::new(),
             runtime: library(),
+            providers: Providers::default(),
             self_check_every: Duration::from_secs(3600),
             generation: None,
         }
@@ -81,7 +82,7 @@ impl Worker {
 
     pub(crate) async fn load(&mut self, spec: &LoadSpec) -> Result<Loaded, EngineError> {
         self.sender
-            .send(&ToWorker::Load(spec.clone()))
+            .send(&ToWorker::Load(Box::new(spec.clone())))
             .await
             .unwrap();
         loop {

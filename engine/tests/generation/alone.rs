@@ -142,7 +142,7 @@ async fn sequences_of_a_model_that_is_replaced_are_over() {
     let mut text = Text::start(generation(true)).await;
     text.generate(request(1, &[1, 2], 60)).await;
     let spec = text.spec(generation(true));
-    let load = ToWorker::Load(spec);
+    let load = ToWorker::Load(Box::new(spec));
     text.worker.sender.send(&load).await.unwrap();
     let said = text.end_of(1).await;
     assert!(said.error == Some(EngineError::NotLoaded) || said.finish().is_some());

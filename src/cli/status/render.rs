@@ -32,6 +32,7 @@ fn models(report: &Report, width: Option<usize>) -> String {
         ("STATE", Left),
         ("WORKERS", Right),
         ("MEMORY", Right),
+        ("PROVIDER", Left),
         ("REASON", Left),
     ]);
     for model in report.models.iter().filter(|model| !model.name.is_empty()) {
@@ -41,6 +42,7 @@ fn models(report: &Report, width: Option<usize>) -> String {
             state(model.state.as_deref().unwrap_or("unknown")),
             Cell::plain(workers(model)),
             Cell::plain(memory(model)),
+            provider(model),
             Cell::plain(model.reason.as_deref().map(one_line).unwrap_or_default()),
         ]);
     }
@@ -63,6 +65,21 @@ fn workers(model: &Model) -> String {
 fn memory(model: &Model) -> String {
     let bytes = model.memory_bytes.filter(|bytes| *bytes > 0);
     bytes.map(mebibytes).unwrap_or_default()
+}
+
+/// Writes what runs the model where that is not the CPU alone, as it was meant to be.
+fn provider(model: &Model) -> Cell {
+    let provider = model.provider.as_deref().map(one_line).unwrap_or_default();
+    let wanted: Vec<String> = model
+        .passed_over
+        .iter()
+        .filter_map(|one| one.get("provider").map(scalar))
+        .collect();
+    match (provider.as_str(), wanted.is_empty()) {
+        ("cpu", true) => Cell::default(),
+        (_, true) => Cell::plain(provider),
+        (_, false) => Cell::new(format!("{provider}, not {}", wanted.join(", ")), warning()),
+    }
 }
 
 fn components(report: &Report, width: Option<usize>) -> String {

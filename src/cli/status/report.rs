@@ -134,6 +134,10 @@ pub(super) struct Model {
     #[serde(deserialize_with = "lenient")]
     pub(super) memory_bytes: Option<u64>,
     #[serde(deserialize_with = "lenient")]
+    pub(super) provider: Option<String>,
+    #[serde(deserialize_with = "lenient_list")]
+    pub(super) passed_over: Vec<Value>,
+    #[serde(deserialize_with = "lenient")]
     pub(super) reason: Option<String>,
 }
 

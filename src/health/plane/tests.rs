@@ -43,6 +43,7 @@ impl World {
             memory: None,
             resources: Resources::default(),
             predlog: None,
+            registry: None,
             previous_run: None,
         };
         Self {

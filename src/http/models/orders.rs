@@ -64,6 +64,7 @@ refusals! {
     (413, ["too_large"], "more than `http.max_body` bytes"),
     (422, ["not_loaded"], "the model cannot be loaded; the message says why"),
     (503, ["source_unavailable"], "the folder cannot be read"),
+    (503, ["not_here"], "the files of the model are not here yet; the message says how far they are"),
     (503, ["not_now"], "the server cannot take the order now"),
     (504, ["not_yet"], "it goes on, and was not over within `models.control_timeout`"),
 }
@@ -149,6 +150,7 @@ impl From<OrderError> for ApiError {
             OrderError::NotThere { .. } => (StatusCode::NOT_FOUND, "unknown_model"),
             OrderError::Source(_) => (StatusCode::SERVICE_UNAVAILABLE, "source_unavailable"),
             OrderError::NotLoaded { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "not_loaded"),
+            OrderError::NotHere { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_here"),
             OrderError::NotYet { .. } => (StatusCode::GATEWAY_TIMEOUT, "not_yet"),
             OrderError::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_now"),
         };

@@ -110,9 +110,16 @@ fn what_a_process_does_not_serve_is_not_in_its_document() {
         ..ALL
     });
     let of_models = |path: &str| {
-        ["/v1/", "/openai/v1/", "/v2", "/api/models/", "/predict"]
-            .iter()
-            .any(|start| path.starts_with(start))
+        [
+            "/v1/",
+            "/openai/v1/",
+            "/v2",
+            "/api/models/",
+            "/predict",
+            "/webhook/",
+        ]
+        .iter()
+        .any(|start| path.starts_with(start))
     };
     assert!(
         no_inference

@@ -138,7 +138,7 @@ fn text(dims: &[Option<usize>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use impetus_engine::RuntimeInfo;
+    use impetus_engine::{Execution, RuntimeInfo};
 
     use super::*;
 
@@ -168,6 +168,7 @@ mod tests {
                 name: String::new(),
                 version: String::new(),
             },
+            execution: Execution::default(),
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use impetus_engine::Execution;
+
 use super::super::ModelStatus;
 use super::super::ledger::LinkId;
-use super::super::state::{self, ModelState, StateFacts, WorkerState, WorkerStatus};
+use super::super::state::{self, ModelState, PassedOver, StateFacts, WorkerState, WorkerStatus};
 use super::{Place, ServedModel};
 
 // === impl ServedModel ===
@@ -13,6 +15,11 @@ impl ServedModel {
     /// Returns the model's state now.
     #[must_use]
     pub fn state(&self) -> ModelState {
+        if let Some(arrival) = &self.arrival
+            && !self.life().unloading
+        {
+            return arrival.state();
+        }
         let places: Vec<_> = self.places.iter().map(Place::read).collect();
         let life = self.life();
         let count = |state| places.iter().filter(|p| p.state == state).count();
@@ -39,6 +46,9 @@ impl ServedModel {
     /// Returns why the model is in its state; empty when there is nothing to say.
     #[must_use]
     pub fn reason(&self) -> String {
+        if let Some(arrival) = &self.arrival {
+            return arrival.reason();
+        }
         let mut reason = self.problem.clone().unwrap_or_default();
         for place in self.places.iter().map(Place::read) {
             if place.state == WorkerState::Ready {
@@ -71,19 +81,26 @@ impl ServedModel {
             let life = self.life();
             (life.required, life.last_load)
         };
+        let (bytes_done, bytes_total) = match &self.arrival {
+            Some(arrival) => arrival.bytes(),
+            None => (self.spec.bytes, self.spec.bytes),
+        };
+        let execution = self.execution();
         ModelStatus {
             name: self.spec.name.clone(),
             version: self.spec.version.clone(),
             state: self.state(),
             reason: self.reason(),
-            bytes_done: self.spec.bytes,
-            bytes_total: self.spec.bytes,
+            bytes_done,
+            bytes_total,
             required,
             queued: self.queued(),
             memory_bytes: workers.iter().filter_map(|w| w.resident_bytes).sum(),
             spares: self.limits.spares,
             standing: self.standing(),
             workers,
+            provider: execution.as_ref().map(|one| one.provider.to_string()),
+            passed_over: execution.iter().flat_map(|one| passed_over(one)).collect(),
             last_load_ms: last_load.map(|load| load.as_secs_f64() * 1e3),
             predictions: self.figures.predictions.load(Ordering::Relaxed),
             errors: self.figures.errors.load(Ordering::Relaxed),
@@ -95,4 +112,11 @@ impl ServedModel {
             recycled: self.recycled(),
         }
     }
+}
+
+fn passed_over(execution: &Execution) -> impl Iterator<Item = PassedOver> {
+    execution.passed_over.iter().map(|one| PassedOver {
+        provider: one.provider.to_string(),
+        reason: one.reason.clone(),
+    })
 }

@@ -35,6 +35,7 @@ fn described(limits: ServingLimits, description: Description) -> Arc<ServedModel
         },
         fingerprint: Fingerprint::default(),
         problem: None,
+        arrival: None,
     };
     let model = Arc::new(ServedModel::new(wanted, limits, testing::commons()));
     testing::load(&model);

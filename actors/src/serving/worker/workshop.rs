@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use impetus_engine::Providers;
 use impetus_engine::link::Limits;
 use impetus_supervision::{ActorId, Clock};
 use tracing::info;
@@ -20,6 +21,8 @@ use crate::heartbeat::BoardSource;
 pub struct WorkerSettings {
     /// The ONNX Runtime library.
     pub runtime: std::path::PathBuf,
+    /// What may execute models of which nothing else is said.
+    pub providers: Providers,
     /// How long reading a model may take, the start of its runtime included.
     pub load_timeout: Duration,
     /// How long its first run may take.
@@ -65,6 +68,15 @@ impl WorkerSettings {
     pub(crate) fn warm_up_within(&self, model: &ServedModel) -> Duration {
         let budgets = &model.spec().description.budgets;
         budgets.warm_up.unwrap_or(self.warm_up_timeout)
+    }
+
+    /// Returns what may execute this model.
+    pub(crate) fn providers_of(&self, model: &ServedModel) -> Providers {
+        let own = &model.spec().description.providers;
+        Providers {
+            order: own.clone().unwrap_or_else(|| self.providers.order.clone()),
+            options: self.providers.options.clone(),
+        }
     }
 
     /// Returns how long a worker may take to open, everything included.

@@ -7,6 +7,9 @@ use std::time::SystemTime;
 /// Files of one folder that are looked at; a folder with more is no model's.
 const MOST_FILES: usize = 1024;
 
+/// How deep a model that is a folder is looked into.
+const DEEPEST: usize = 8;
+
 /// Identity of a model's files: their names, sizes and times of change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fingerprint {
@@ -25,6 +28,13 @@ impl Fingerprint {
         fingerprint
     }
 
+    /// Returns the identity of what has no files.
+    pub(in crate::sources) fn of_text(text: &str) -> Self {
+        let mut fingerprint = Self::default();
+        fingerprint.add_text(text);
+        fingerprint
+    }
+
     /// Adds the files that lie in a folder itself: weights may lie beside the graph. Hidden ones and
     /// those that only people read are left out.
     pub(super) fn add_folder(&mut self, folder: &Path) {
@@ -37,6 +47,35 @@ impl Fingerprint {
             .collect();
         files.sort();
         self.files.extend(files);
+    }
+
+    /// Adds all files of a model that is a folder itself.
+    pub(super) fn add_model_folder(&mut self, folder: &Path) {
+        self.add_below(folder, DEEPEST);
+    }
+
+    fn add_below(&mut self, folder: &Path, depth: usize) {
+        self.add_folder(folder);
+        if depth == 0 || self.files.len() >= MOST_FILES {
+            return;
+        }
+        let mut below: Vec<PathBuf> = fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .take(MOST_FILES)
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect();
+        below.sort();
+        for folder in below {
+            self.add_below(&folder, depth - 1);
+        }
+    }
+
+    /// Returns the size of all files together, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.iter().map(|(_, bytes, _)| bytes).sum()
     }
 
     /// Adds a file that is referred to, which may lie in a folder below.

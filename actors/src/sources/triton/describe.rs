@@ -7,6 +7,8 @@ mod scheduling;
 mod tensors;
 mod warm_up;
 
+use impetus_engine::Provider;
+
 use super::mapping::{Key, Notes};
 use super::tree::Message;
 use crate::serving::description::{Description, VersionPolicy};
@@ -15,8 +17,8 @@ use crate::serving::description::{Description, VersionPolicy};
 const NOT_SERVED: &str = "only ONNX models that ONNX Runtime executes are served here";
 /// What a key without a meaning here comes to.
 const NOT_UNDERSTOOD: &str = "is not understood and does nothing";
-/// What comes of asking for an accelerator.
-const NO_GPU: &str = "does nothing: models run on the CPU here";
+/// What comes of asking for more of an accelerator than which it is.
+const NO_GPU: &str = "does nothing: `runtime` in the server's configuration says how a GPU is used";
 
 /// A description in the making.
 pub(super) struct Describing<'n> {
@@ -26,6 +28,15 @@ pub(super) struct Describing<'n> {
     description: Description,
     /// `max_batch_size`, if it is stated.
     max_batch: Option<(usize, Key<'n>)>,
+    hardware: Hardware,
+}
+
+/// What it is to run on, as far as that is stated.
+#[derive(Default)]
+struct Hardware {
+    cpu: bool,
+    gpu: bool,
+    accelerators: Vec<Provider>,
 }
 
 // === impl Describing ===
@@ -39,6 +50,7 @@ impl<'n> Describing<'n> {
             notes: Notes::new(stated_in),
             description,
             max_batch: None,
+            hardware: Hardware::default(),
         }
     }
 
@@ -57,8 +69,10 @@ impl<'n> Describing<'n> {
         let Self {
             notes,
             mut description,
+            hardware,
             ..
         } = self;
+        description.providers = hardware.providers();
         description.notes = notes.into_lines();
         match description.problem() {
             Some(problem) => Err(problem),
@@ -186,10 +200,7 @@ impl<'n> Describing<'n> {
                 "priority" => self
                     .notes
                     .unused(&key, "does nothing: see `share` in model.toml"),
-                "execution_accelerators" => self.notes.unused(
-                    &key,
-                    "does nothing: models run with ONNX Runtime's own kernels on the CPU",
-                ),
+                "execution_accelerators" => self.accelerators(&key)?,
                 "cuda"
                 | "input_pinned_memory"
                 | "output_pinned_memory"
@@ -199,6 +210,26 @@ impl<'n> Describing<'n> {
                     "does nothing: a batch is put together when a worker takes it",
                 )?,
                 _ => self.notes.unused(&key, NOT_UNDERSTOOD),
+            }
+        }
+        Ok(())
+    }
+
+    /// Providers that are to be tried before others.
+    fn accelerators(&mut self, key: &Key<'_>) -> Result<(), String> {
+        for accelerator in key.keys()? {
+            for key in accelerator.keys()? {
+                let known = match (key.name(), key.text()) {
+                    ("name", Ok(name)) => name.parse().ok().filter(|one| *one != Provider::Cpu),
+                    _ => None,
+                };
+                match known {
+                    Some(provider) if !self.hardware.accelerators.contains(&provider) => {
+                        self.hardware.accelerators.push(provider);
+                    }
+                    Some(_) => {}
+                    None => self.notes.unused(&key, NO_GPU),
+                }
             }
         }
         Ok(())
@@ -241,6 +272,28 @@ impl<'n> Describing<'n> {
             self.notes.unused(key, means);
         }
         Ok(())
+    }
+}
+
+// === impl Hardware ===
+
+impl Hardware {
+    /// Returns the order in which providers are tried: what is asked for, and the CPU behind it, where
+    /// operators run that an accelerator lacks. `None` where nothing is said.
+    fn providers(self) -> Option<Vec<Provider>> {
+        let Self {
+            cpu,
+            gpu,
+            accelerators: mut order,
+        } = self;
+        if gpu && !order.contains(&Provider::Cuda) {
+            order.push(Provider::Cuda);
+        }
+        if !cpu && order.is_empty() {
+            return None;
+        }
+        order.push(Provider::Cpu);
+        Some(order)
     }
 }
 

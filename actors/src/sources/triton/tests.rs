@@ -209,6 +209,27 @@ fn a_value_that_is_none_of_its_key_is_refused_by_name_and_line() {
 }
 
 #[test]
+fn what_it_is_to_run_on_is_an_order_of_execution_providers() {
+    use impetus_engine::Provider::{Cpu, Cuda, OpenVino, TensorRt};
+    let order = |text: &str| describe(text).unwrap().providers;
+    assert_eq!(order("instance_group { count: 2 }"), None);
+    assert_eq!(order("instance_group { kind: KIND_AUTO }"), None);
+    assert_eq!(order("instance_group { kind: KIND_CPU }"), Some(vec![Cpu]));
+    let gpu = "instance_group [ { kind: KIND_GPU }, { kind: KIND_CPU } ]";
+    assert_eq!(order(gpu), Some(vec![Cuda, Cpu]));
+    let accelerated =
+        |list: &str| format!("optimization {{ execution_accelerators {{ {list} }} }}");
+    let cpu = accelerated("cpu_execution_accelerator [ { name: \"openvino\" } ]");
+    assert_eq!(order(&cpu), Some(vec![OpenVino, Cpu]));
+    let gpu = accelerated("gpu_execution_accelerator [ { name: \"tensorrt\" } ]");
+    let text = format!("instance_group {{ kind: KIND_GPU }} {gpu}");
+    assert_eq!(order(&text), Some(vec![TensorRt, Cuda, Cpu]));
+    let unknown = accelerated("gpu_execution_accelerator [ { name: \"abacus\" } ]");
+    assert_eq!(order(&unknown), None);
+    assert!(notes(&unknown)[0].contains("gpu_execution_accelerator.name"));
+}
+
+#[test]
 fn every_key_without_a_meaning_is_one_line_with_its_path_and_place() {
     let text = "optimization {\n cuda { graphs: true\n busy_wait_events: true }\n}\n\
                 optimisation { level: 3 }\nmetric_tags { key: \"a\" value: \"b\" }\n\
@@ -217,8 +238,8 @@ fn every_key_without_a_meaning_is_one_line_with_its_path_and_place() {
     assert_eq!(
         lines,
         [
-            "config.pbtxt: optimization.cuda.graphs (line 2) does nothing: models run on the CPU here",
-            "config.pbtxt: optimization.cuda.busy_wait_events (line 3) does nothing: models run on the CPU here",
+            "config.pbtxt: optimization.cuda.graphs (line 2) does nothing: `runtime` in the server's configuration says how a GPU is used",
+            "config.pbtxt: optimization.cuda.busy_wait_events (line 3) does nothing: `runtime` in the server's configuration says how a GPU is used",
             "config.pbtxt: optimisation.level (line 5) is not understood and does nothing",
             "config.pbtxt: metric_tags.a (line 6) does nothing: metrics have labels of their own",
             "config.pbtxt: metric_tags.c (line 7) does nothing: metrics have labels of their own",

@@ -17,7 +17,7 @@ use ort::session::RunOptions;
 
 use super::super::LoadSpec;
 use super::library::Library;
-use super::session::{Memory, load_error, open, specs};
+use super::session::{Memory, load_error, open_on_cpu, specs};
 use crate::error::EngineError;
 use crate::generate::{Decoder, GenerationSpec};
 use crate::tensor::TensorSpec;
@@ -35,8 +35,10 @@ pub(super) fn load(
     } else {
         Memory::Unshared
     };
-    let session = open(library, spec, memory)?;
     let path = &spec.path;
+    // Keys and values are kept in the CPU's memory: no other provider is asked.
+    spec.providers.for_text(path)?;
+    let session = open_on_cpu(library, spec, memory)?;
     let inputs = specs(path, "input", session.inputs())?;
     let outputs = specs(path, "output", session.outputs())?;
     let layout = Layout::try_new(path, generation, &inputs, &outputs)?;

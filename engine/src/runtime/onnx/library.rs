@@ -23,7 +23,7 @@ use crate::error::{EngineError, shortened};
 
 /// A library that has been loaded and started.
 pub(super) struct Library {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) environment: Environment,
     pub(super) info: RuntimeInfo,
 }

@@ -10,8 +10,11 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{NoSelectedOutputs, RunOptions, Session, SessionInputValue};
 use ort::value::{Outlet, ValueType};
 
-use super::super::{Deliver, Interrupt, LoadSpec, Model};
+use super::super::{
+    Attempt, Deliver, Execution, Interrupt, LoadSpec, Model, Provider, first_that_works,
+};
 use super::library::Library;
+use super::providers::{absent, in_library, in_short, register};
 use super::value::{Input, Output, Values, dtype_of, states_shape};
 use crate::error::{EngineError, shortened};
 use crate::tensor::{Dim, TensorSpec, TensorView};
@@ -23,6 +26,7 @@ pub(super) struct OnnxModel {
     options: Arc<RunOptions<NoSelectedOutputs>>,
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
+    execution: Execution,
 }
 
 // === impl OnnxModel ===
@@ -31,7 +35,7 @@ impl OnnxModel {
     /// Loads a model; the error tells a missing file from a corrupt one.
     pub(super) fn load(library: &Library, spec: &LoadSpec) -> Result<Self, EngineError> {
         let path = &spec.path;
-        let session = open(library, spec, Memory::Planned)?;
+        let (session, execution) = open(library, spec)?;
         let options = RunOptions::new().map_err(|error| load_error(path, &error))?;
         let inputs = specs(path, "input", session.inputs())?;
         let outputs = specs(path, "output", session.outputs())?;
@@ -50,6 +54,7 @@ impl OnnxModel {
             options: Arc::new(options),
             inputs,
             outputs,
+            execution,
         })
     }
 }
@@ -99,6 +104,10 @@ impl Model for OnnxModel {
         deliver(&views)
     }
 
+    fn execution(&self) -> Execution {
+        self.execution.clone()
+    }
+
     fn interrupt(&self) -> Option<Interrupt> {
         Some(interrupt(&self.options))
     }
@@ -123,21 +132,75 @@ pub(super) enum Memory {
     Unshared,
 }
 
-/// Opens a graph.
-pub(super) fn open(
+/// Opens a graph with the first provider that is there and takes it.
+fn open(library: &Library, spec: &LoadSpec) -> Result<(Session, Execution), EngineError> {
+    let wanted = &spec.providers.order;
+    first_that_works(
+        wanted,
+        &spec.path,
+        |provider| (!in_library(provider)).then(|| absent(library, provider)),
+        |provider| match provider {
+            Provider::Cpu => open_on_cpu(library, spec, Memory::Planned).map_err(Attempt::Fatal),
+            other => open_with(library, spec, other),
+        },
+    )
+}
+
+/// Opens a graph with a provider that has to be registered.
+fn open_with(library: &Library, spec: &LoadSpec, provider: Provider) -> Result<Session, Attempt> {
+    there(&spec.path).map_err(Attempt::Fatal)?;
+    let opened = || {
+        let mut builder = configured(library, spec, Memory::Planned)?;
+        if provider == Provider::DirectMl {
+            // It refuses a plan of memory.
+            builder = builder.with_memory_pattern(false)?;
+        }
+        for one in registered(&spec.providers.order, provider) {
+            register(
+                &mut builder,
+                one,
+                &spec.providers.options,
+                spec.intra_threads,
+            )?;
+        }
+        builder.commit_from_file(&spec.path)
+    };
+    opened().map_err(|error: ort::Error| Attempt::Unusable(in_short(error.message()).to_owned()))
+}
+
+/// Returns what is registered for a provider: itself, and for TensorRT also CUDA where that is named
+/// behind it, because operators that TensorRT lacks would run on the CPU otherwise.
+fn registered(order: &[Provider], provider: Provider) -> Vec<Provider> {
+    let behind = order.iter().skip_while(|one| **one != provider);
+    let helps = |one: &&Provider| provider == Provider::TensorRt && **one == Provider::Cuda;
+    let helpers = behind.filter(helps).copied();
+    std::iter::once(provider)
+        .chain(helpers.filter(|one| in_library(*one)))
+        .collect()
+}
+
+/// Opens a graph with the runtime's own kernels.
+pub(super) fn open_on_cpu(
     library: &Library,
     spec: &LoadSpec,
     memory: Memory,
 ) -> Result<Session, EngineError> {
     let path = &spec.path;
-    // Opened first because the runtime's own words for this differ from release to release.
-    File::open(path).map_err(|error| EngineError::ModelMissing {
-        path: path.clone(),
-        reason: error.to_string(),
-    })?;
+    there(path)?;
     configured(library, spec, memory)
         .and_then(|mut builder| builder.commit_from_file(path))
         .map_err(|error| load_error(path, &error))
+}
+
+/// Opens the file before the runtime does, whose own words for this differ from release to release.
+fn there(path: &Path) -> Result<(), EngineError> {
+    match File::open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(EngineError::ModelMissing {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
 }
 
 /// Returns what makes the runs with these options end early.

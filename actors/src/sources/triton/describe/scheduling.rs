@@ -23,11 +23,16 @@ impl Describing<'_> {
                 // A group without a number has one.
                 "count" => count = key.count::<usize>()?.max(1),
                 "kind" => match key.word()? {
-                    "KIND_CPU" | "KIND_AUTO" => {}
-                    "KIND_GPU" => self.notes.add(
-                        &key,
-                        "does nothing: there is no GPU, its instances run on the CPU",
-                    ),
+                    "KIND_AUTO" => {}
+                    "KIND_CPU" => self.hardware.cpu = true,
+                    "KIND_GPU" => {
+                        self.hardware.gpu = true;
+                        self.notes.add(
+                            &key,
+                            "is taken for cuda, and for the CPU where that is not to be had: all \
+                             instances run on the same",
+                        );
+                    }
                     _ => self.notes.unused(&key, NOT_UNDERSTOOD),
                 },
                 "name" => {}

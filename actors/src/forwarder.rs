@@ -449,9 +449,11 @@ async fn bounded<T>(
     within: Duration,
     work: impl Future<Output = Result<T, SinkError>>,
 ) -> Result<T, SinkError> {
-    timeout(within, work)
-        .await
-        .unwrap_or_else(|_| Err(SinkError::new(format!("no answer within {within:?}"))))
+    timeout(within, work).await.unwrap_or_else(|_| {
+        Err(SinkError::new(format!(
+            "no answer in time, which is {within:?}"
+        )))
+    })
 }
 
 #[cfg(test)]

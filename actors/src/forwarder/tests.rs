@@ -262,7 +262,7 @@ async fn a_sink_that_hangs_is_given_up_and_tried_again() {
     fixture.sink.books(|books| books.hanging = true);
     fixture.log(0..10).await;
     eventually("it is given up", || {
-        matches!(&*fixture.state(), SinkState::Unreachable { reason, .. } if reason.contains("no answer within"))
+        matches!(&*fixture.state(), SinkState::Unreachable { reason, .. } if reason.contains("no answer in time"))
     })
     .await;
     fixture.sink.books(|books| books.hanging = false);
